@@ -1,0 +1,38 @@
+# Each target, alone, sets up what it needs: a virtual environment with pinned versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIN := requirements/pinned.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PIN)
+
+.PHONY: demo test lint bench docs clean
+.DEFAULT_GOAL := test
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp an extra: `make lint` does not install the test tools, and so on.
+$(VENV)/.extra-%: pyproject.toml $(PIN) | $(VENV)/bin/python
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.extra-simulate $(VENV)/.extra-plot
+	$(BIN)/braggstream demo
+
+test: $(VENV)/.extra-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.extra-lint $(VENV)/.extra-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.extra-test
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.extra-docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) docs/_build build dist

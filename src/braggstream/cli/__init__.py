@@ -1,0 +1,1 @@
+"""Argument words in, exit code out."""

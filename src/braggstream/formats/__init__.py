@@ -1,0 +1,1 @@
+"""Bytes and files to the model and back: one file a format."""

@@ -1,0 +1,69 @@
+"""Frame: one detector exposure with everything that processing needs, and nothing of where it came from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.model.detector import Detector
+from braggstream.model.peaks import SuppliedPeaks
+
+HeaderValue = float | int | str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameIdentity:
+    """The names under which a frame appears in the stream file."""
+
+    filename: str
+    """`Image filename`: the file, or the name that a streamed frame carries."""
+    event: str
+    """`Event`: CrystFEL's event id, for example `//17`."""
+    serial: int
+    """`Image serial number`."""
+    sender_number: int | None = None
+    """The sender's own running number, where it gives one: gaps in it are lost frames."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Frame:
+    """One detector exposure.
+
+    The pixels are one flat array in the dtype in which they arrived; `panel_table` says where each panel's
+    pixels lie in it (see `braggstream.kernels.layout`).  Nothing here may be written to.
+    """
+
+    identity: FrameIdentity
+    detector: Detector
+    wavelength: float
+    """Wavelength of this exposure [Å]."""
+    pixels: NDArray[Any]
+    """Pixel values, one-dimensional, C-contiguous, native byte order, any integer or float dtype."""
+    panel_table: NDArray[np.int64]
+    """Place of each panel in `pixels` and in detector order, int64[n_panels, 5]."""
+    bad: NDArray[np.uint8]
+    """Nonzero where a pixel must not be used, uint8[n_pixels], in detector order."""
+    saturation: NDArray[np.float32] | None = None
+    """Saturation level of each pixel, float32[n_pixels], in detector order; None where there is no map."""
+    headers: tuple[tuple[str, HeaderValue], ...] = ()
+    """Header values for the stream file, in the order in which they are written there."""
+    supplied_peaks: SuppliedPeaks | None = None
+    """The peak list that came with the frame."""
+    has_image: bool = True
+    """False where pixels were not loaded and count as zero."""
+
+    def panel_pixels(self, panel: int) -> NDArray[Any]:
+        """View of one panel's pixels, [height, width]."""
+        offset, stride, width, height = (int(number) for number in self.panel_table[panel, :4])
+        if stride == 0:
+            return np.broadcast_to(self.pixels[offset : offset + width], (height, width))
+        item = self.pixels.itemsize
+        return np.lib.stride_tricks.as_strided(
+            self.pixels[offset:], (height, width), (stride * item, item), writeable=False
+        )
+
+    def panel_bad(self, panel: int) -> NDArray[np.uint8]:
+        """View of one panel's bad map, [height, width]."""
+        start, stop = self.detector.starts[panel], self.detector.starts[panel + 1]
+        return self.bad[start:stop].reshape(self.detector.height[panel], self.detector.width[panel])

@@ -1,0 +1,145 @@
+"""What the user chose, one frozen record a step.  Defaults are CrystFEL's."""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from braggstream.model.cell import UnitCell
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameSettings:
+    """How a frame is loaded."""
+
+    data_format: str | None = None
+    """Format of streamed frames: `msgpack` or `hdf5` (`--data-format`)."""
+    load_image: bool = True
+    """Load pixel values (off: `--no-image-data`)."""
+    load_masks: bool = True
+    """Load bad-pixel masks (off: `--no-mask-data`)."""
+    highres: float = inf
+    """Pixels with 1/d at or beyond this are bad [Å⁻¹] (`--highres`, which takes Å)."""
+    copy_headers: tuple[str, ...] = ()
+    """Headers to copy into each chunk (`--copy-header`)."""
+    load_peaks: bool = False
+    """Load the peak list that the geometry's `peak_list` names."""
+    max_message_bytes: int = 1 << 30
+    """Largest message taken from a socket [bytes]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeakSettings:
+    """How peaks are found (`--peaks` and the options of each method)."""
+
+    method: str = "zaef"
+    """`zaef`, `peakfinder8`, `msgpack`, `hdf5`, `cxi` or `none` (`--peaks`)."""
+    threshold: float = 800.0
+    """Lowest pixel value of a peak [detector units] (`--threshold`)."""
+    min_squared_gradient: float = 100000.0
+    """Lowest squared gradient [detector units² per px²] (`--min-squared-gradient`)."""
+    min_snr: float = 5.0
+    """Lowest signal-to-noise ratio; its definition depends on the method (`--min-snr`)."""
+    min_pix_count: int = 2
+    """Fewest pixels of a peak (`--min-pix-count`)."""
+    max_pix_count: int = 200
+    """Most pixels of a peak (`--max-pix-count`)."""
+    local_bg_radius: int = 3
+    """Half of the local background's half-width [px] (`--local-bg-radius`)."""
+    min_res: float = 0.0
+    """Inner radius of the search, from the beam axis [px] (`--min-res`)."""
+    max_res: float = 0.0
+    """Outer radius of the search; 0 = none [px] (`--max-res`)."""
+    radii: tuple[float, float, float] = (4.0, 5.0, 7.0)
+    """Inner, middle and outer ring radius [px] (`--peak-radius`, else `--int-radius`)."""
+    use_saturated: bool = True
+    """Keep saturated peaks (off: `--no-use-saturated`)."""
+    revalidate: bool = True
+    """Integrate supplied peaks again and drop the bad ones (off: `--no-revalidate`)."""
+    check_snr: bool = False
+    """Apply `min_snr` while revalidating (`--check-hdf5-snr`)."""
+    half_pixel_shift: bool = True
+    """Add half a pixel to supplied positions (off: `--no-half-pixel-shift`)."""
+    min_peaks: int = 0
+    """A frame with at least so many peaks is a hit (`--min-peaks`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FfbidxSettings:
+    """Parameters of the known-cell sampling indexer (`--ffbidx-*`; Gasparotto et al. 2024)."""
+
+    max_spots: int = 200
+    output_cells: int = 32
+    """Cells refined; CrystFEL refines one, which is fragile."""
+    num_candidate_vectors: int = 32
+    redundant_computations: bool = False
+    num_halfsphere_points: int = 32768
+    num_angle_points: int = 0
+    length_threshold: float = 1e-9
+    triml: float = 0.001
+    trimh: float = 0.3
+    delta: float = 0.1
+    dist1: float = 0.2
+    dist3: float = 0.15
+    min_spots: int = 6
+    ifssr_min_spots: int = 8
+    ifssr_max_dist: float = 0.00075
+    """[Å⁻¹]"""
+    ifssr_max_iter: int = 32
+    ifssr_threshold_contraction: float = 0.8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexingSettings:
+    """How lattices are found and judged (`--indexing` and its options)."""
+
+    methods: tuple[str, ...] = ("ffbidx",)
+    """Tried in order until one succeeds; `("none",)` switches indexing off."""
+    target_cell: UnitCell | None = None
+    """The cell the user expects (`-p`)."""
+    tolerance: tuple[float, float, float, float, float, float] = (5.0, 5.0, 5.0, 1.5, 1.5, 1.5)
+    """Allowed deviation of lengths [percent] and angles [deg] (`--tolerance`)."""
+    check_cell: bool = True
+    check_peaks: bool = True
+    refine: bool = True
+    retry: bool = True
+    multi: bool = False
+    ffbidx: FfbidxSettings = field(default_factory=FfbidxSettings)
+    wavelength_estimate: float | None = None
+    """[Å]; a frame more than 10 % off gives a warning."""
+    camera_length_estimate: float | None = None
+    """[m]; a frame more than 10 % off gives a warning."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntegrationSettings:
+    """How reflections are predicted and integrated (`--integration`, `--int-radius`, ...)."""
+
+    method: str = "rings"
+    """`rings` or `none`."""
+    centre: bool = False
+    """Move each box onto its brightest pixel (`-cen`)."""
+    keep_saturated: bool = False
+    """Keep saturated reflections (`-sat`)."""
+    gradient: bool = False
+    """Fit a sloping background (`-grad`)."""
+    radii: tuple[float, float, float] = (4.0, 5.0, 7.0)
+    """Inner, middle and outer ring radius [px] (`--int-radius`)."""
+    push_res: float = inf
+    """Predict this far beyond the crystal's resolution limit [Å⁻¹] (`--push-res`, which takes nm⁻¹)."""
+    overpredict: bool = False
+    """Predict with five times the profile radius (`--overpredict`)."""
+    fix_profile_radius: float | None = None
+    """Use this profile radius [Å⁻¹] instead of measuring it (`--fix-profile-radius`, which takes m⁻¹)."""
+    fix_divergence: float = 0.0
+    """Recorded in the stream file [rad] (`--fix-divergence`)."""
+    cell_parameters_only: bool = False
+    """Neither predict nor integrate (`--cell-parameters-only`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """All that the recipe for one frame depends on, besides the geometry."""
+
+    frame: FrameSettings = field(default_factory=FrameSettings)
+    peaks: PeakSettings = field(default_factory=PeakSettings)
+    indexing: IndexingSettings = field(default_factory=IndexingSettings)
+    integration: IntegrationSettings = field(default_factory=IntegrationSettings)

@@ -1,0 +1,1 @@
+"""Executors: in this process, or in supervised worker processes."""

@@ -1,0 +1,1 @@
+"""The science: settings and model in, model out."""

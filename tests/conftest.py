@@ -1,0 +1,27 @@
+"""Fixtures that every test may use."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out tests whose data are not beside this checkout."""
+    for item in items:
+        for name in ("golden", "real"):
+            if item.get_closest_marker(name) and not (SHARED / name).is_dir():
+                item.add_marker(pytest.mark.skip(reason=f"no {name} data beside this checkout"))
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of simulated frames with truth and the reference program's outputs."""
+    return SHARED / "golden"
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Folder of real detector frames."""
+    return SHARED / "real"
