@@ -67,3 +67,22 @@ class Frame:
         """View of one panel's bad map, [height, width]."""
         start, stop = self.detector.starts[panel], self.detector.starts[panel + 1]
         return self.bad[start:stop].reshape(self.detector.height[panel], self.detector.width[panel])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSlot:
+    """A frame in a file, not yet read."""
+
+    filename: str
+    event: str
+    serial: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Message:
+    """A streamed frame as it was received, not yet decoded."""
+
+    payload: memoryview | bytes
+    """The message; read-only, and only valid while the frame is processed."""
+    serial: int
+    """Running number, for a frame that does not say who it is."""

@@ -143,3 +143,75 @@ class Settings:
     peaks: PeakSettings = field(default_factory=PeakSettings)
     indexing: IndexingSettings = field(default_factory=IndexingSettings)
     integration: IntegrationSettings = field(default_factory=IntegrationSettings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSourceSettings:
+    """Frames from files (`--input` and its options)."""
+
+    list_file: str
+    """The list of files; `-` is standard input (`--input`)."""
+    prefix: str = ""
+    """Put in front of each name, as it stands (`--prefix`)."""
+    basename: bool = False
+    """Drop the folder part of each name first (`--basename`)."""
+    wait_for_file: int = 0
+    """Seconds to wait for a missing file; -1 = for ever (`--wait-for-file`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZmqSourceSettings:
+    """Frames from a ZeroMQ socket (`--zmq-input` and its options); exactly one of the three kinds is chosen."""
+
+    endpoint: str
+    """Address to connect to, for example `tcp://127.0.0.1:5002` (`--zmq-input`)."""
+    request: str | None = None
+    """REQ: the text to send for each frame (`--zmq-request`)."""
+    subscribe: tuple[str, ...] = ()
+    """SUB: prefixes of the messages wanted (`--zmq-subscribe`)."""
+    pull: bool = False
+    """PULL (`--zmq-pull`)."""
+    reply_timeout_s: float = 3.0
+    """After so long without a reply the REQ socket is built anew and asks again."""
+
+
+SourceSettings = FileSourceSettings | ZmqSourceSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputSettings:
+    """Where results go and what of them (`--output` and its options)."""
+
+    stream_file: str
+    append: bool = False
+    """Go on at the end of an existing stream file (`--append`)."""
+    write_non_hits: bool = True
+    """(off: `--no-non-hits-in-stream`)"""
+    write_peaks: bool = True
+    """(off: `--no-peaks-in-stream`)"""
+    write_reflections: bool = True
+    """(off: `--no-refls-in-stream`)"""
+    json_summary: str | None = None
+    """Write the ledger and the totals to this file (`--json-summary`)."""
+    command_line: tuple[str, ...] = ()
+    """The words of the command line, for the stream file's header."""
+    indexing_words: str = ""
+    """The methods as they go into the stream file's header."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """How frames are spread over processes."""
+
+    n_workers: int = 1
+    """Worker processes (`-j`)."""
+    serial_start: int = 1
+    """Serial number of the first frame (`--serial-start`)."""
+    frame_timeout_s: float = 240.0
+    """A worker that spends longer on one frame is killed and replaced (`--frame-timeout`)."""
+    status_interval_s: float = 5.0
+    """Time between status lines."""
+    cpu_pin: bool = False
+    """Bind worker k to processor k (`--cpu-pin`)."""
+    temp_dir: str = "."
+    """Where temporary folders are made (`--temp-dir`)."""

@@ -1,0 +1,48 @@
+"""PeakView: the peaks of a frame together with the geometry that places them in reciprocal space."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.model.detector import Detector
+from braggstream.model.frame import Frame
+from braggstream.model.peaks import PeakTable
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class PeakView:
+    """Peaks, their scattering vectors, and the detector and beam under which both belong together."""
+
+    peaks: PeakTable
+    q: NDArray[np.float64]
+    """Scattering vector of each peak, float64[n, 3], no 2 pi [Å⁻¹]."""
+    detector: Detector
+    wavelength: float
+    """Wavelength [Å]."""
+    bandwidth: float
+    """Relative bandwidth (sigma)."""
+
+    @classmethod
+    def of(cls, frame: Frame, peaks: PeakTable, bandwidth: float) -> "PeakView":
+        """Place the peaks of a frame in reciprocal space."""
+        q = frame.detector.scattering_vectors(peaks.panel, peaks.fs, peaks.ss, frame.wavelength)
+        return cls(peaks=peaks, q=q, detector=frame.detector, wavelength=frame.wavelength, bandwidth=bandwidth)
+
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+    @property
+    def inverse_d(self) -> NDArray[np.float64]:
+        """1/d of each peak, float64[n] [Å⁻¹]."""
+        return np.sqrt(np.einsum("ij,ij->i", self.q, self.q))
+
+    def take(self, index: NDArray) -> "PeakView":
+        """Select peaks by index or by a boolean array."""
+        return PeakView(
+            peaks=self.peaks.take(index),
+            q=self.q[index],
+            detector=self.detector,
+            wavelength=self.wavelength,
+            bandwidth=self.bandwidth,
+        )
