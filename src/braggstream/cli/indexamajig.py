@@ -1,0 +1,304 @@
+"""`indexamajig`: options to settings, in the order in which CrystFEL checks them, then the run."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isnan
+from pathlib import Path
+from typing import Any
+
+from braggstream.cli.option_parser import parse_options
+from braggstream.formats.cell import read_cell
+from braggstream.formats.geom import read_geometry
+from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
+from braggstream.model.errors import BraggstreamError, UserError
+from braggstream.model.geometry import Geometry
+from braggstream.model.settings import (
+    FfbidxSettings,
+    FileSourceSettings,
+    FrameSettings,
+    IndexingSettings,
+    IntegrationSettings,
+    OutputSettings,
+    PeakSettings,
+    RunSettings,
+    Settings,
+    SourceSettings,
+    ZmqSourceSettings,
+)
+from braggstream.run.local import run_session
+
+WRONG_USE = 1
+"""Exit status of a wrong option value or an unusable file, as CrystFEL's."""
+
+MAX_WORKERS = 1024
+MAX_SUBSCRIPTIONS = 256
+MAX_COPIED_HEADERS = 32
+DATA_FORMATS = ("msgpack", "hdf5")
+SUPPLIED_PEAKS = ("msgpack", "hdf5", "cxi")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """A command line, understood: everything that a run needs."""
+
+    geometry: Geometry
+    settings: Settings
+    source: SourceSettings
+    output: OutputSettings
+    run: RunSettings
+
+
+def run(words: Sequence[str]) -> int:
+    """Run `indexamajig` with the words after its name; gives the exit status."""
+    try:
+        session = understand(words)
+        for notice in session.geometry.notices:
+            _say(notice)
+        _say_cell(session.settings.indexing)
+        return run_session(session.geometry, session.settings, session.source, session.output, session.run)
+    except BraggstreamError as error:
+        _say(f"indexamajig: {error}")
+        return WRONG_USE
+
+
+def understand(words: Sequence[str]) -> Session:
+    """Turn the command line into settings; raises `UserError` for the first thing that is wrong."""
+    options = parse_options(words)
+    if options["geometry"] is None:
+        raise UserError("a geometry file is needed: give it with -g FILE")
+    geometry = read_geometry(options["geometry"])
+    source = _source(options)
+    settings = Settings(
+        frame=_frame(options),
+        peaks=_peaks(options),
+        indexing=_indexing(options),
+        integration=_integration(options),
+    )
+    return Session(
+        geometry=geometry,
+        settings=settings,
+        source=source,
+        output=_output(options, words, settings.indexing),
+        run=_run(options),
+    )
+
+
+def _source(options: dict[str, Any]) -> SourceSettings:
+    """Choose the source; the order of the checks decides which message a user sees first."""
+    list_file, endpoint = options["input"], options["zmq_input"]
+    if list_file is None and endpoint is None:
+        raise UserError("an input is needed: give a list of files with -i FILE, or --zmq-input=ADDRESS")
+    if options["output"] is None:
+        raise UserError("an output file is needed: give it with -o FILE")
+    if list_file is not None and endpoint is not None:
+        raise UserError("--input and --zmq-input cannot be used together: choose one")
+    if list_file is not None:
+        return FileSourceSettings(
+            list_file=list_file,
+            prefix=_prefix(options),
+            basename=options["basename"],
+            wait_for_file=options["wait_for_file"],
+        )
+    return _zmq_source(options)
+
+
+def _zmq_source(options: dict[str, Any]) -> ZmqSourceSettings:
+    tags, request, pull = options["zmq_subscribe"] or (), options["zmq_request"], options["zmq_pull"]
+    if request is not None and tags:
+        raise UserError("--zmq-request and --zmq-subscribe cannot be used together: choose one")
+    if pull and (request is not None or tags):
+        raise UserError("--zmq-pull cannot be used with --zmq-request or --zmq-subscribe: choose one")
+    if request is None and not tags and not pull:
+        raise UserError("--zmq-input needs --zmq-request=TEXT, --zmq-subscribe=TAG or --zmq-pull")
+    if len(tags) > MAX_SUBSCRIPTIONS:
+        raise UserError(f"--zmq-subscribe was given {len(tags)} times, at most {MAX_SUBSCRIPTIONS} are possible")
+    return ZmqSourceSettings(endpoint=options["zmq_input"], request=request, subscribe=tags, pull=pull)
+
+
+def _prefix(options: dict[str, Any]) -> str:
+    prefix = str(options["prefix"])
+    if prefix and not options["no_check_prefix"] and not prefix.endswith("/") and Path(prefix).is_dir():
+        _say(f"--prefix={prefix} is a folder: a slash is added")
+        return prefix + "/"
+    return prefix
+
+
+def _frame(options: dict[str, Any]) -> FrameSettings:
+    data_format, highres, headers = options["data_format"], options["highres"], options["copy_header"] or ()
+    if data_format is not None and data_format not in DATA_FORMATS:
+        raise UserError(f"--data-format={data_format}: expected one of {', '.join(DATA_FORMATS)}")
+    if highres is not None and not highres > 0:
+        raise UserError(f"--highres={highres:g}: expected a resolution in Å, above zero")
+    if len(headers) > MAX_COPIED_HEADERS:
+        _say(f"--copy-header: only the first {MAX_COPIED_HEADERS} of {len(headers)} headers are copied")
+    return FrameSettings(
+        data_format=data_format,
+        load_image=not options["no_image_data"],
+        load_masks=not options["no_mask_data"],
+        highres=inf if highres is None else 1.0 / highres,
+        copy_headers=headers[:MAX_COPIED_HEADERS],
+        load_peaks=options["peaks"] in SUPPLIED_PEAKS,
+    )
+
+
+def _peaks(options: dict[str, Any]) -> PeakSettings:
+    radii = options["peak_radius"] or options["int_radius"] or PeakSettings.radii
+    same = ("threshold", "min_squared_gradient", "min_snr", "min_pix_count", "max_pix_count")
+    more = ("local_bg_radius", "min_res", "max_res", "min_peaks")
+    return PeakSettings(
+        method=options["peaks"],
+        radii=radii,
+        use_saturated=not options["no_use_saturated"],
+        revalidate=not options["no_revalidate"],
+        check_snr=options["check_hdf5_snr"],
+        half_pixel_shift=not options["no_half_pixel_shift"],
+        **{name: options[name] for name in same + more},
+    )
+
+
+def _indexing(options: dict[str, Any]) -> IndexingSettings:
+    cell = None if options["pdb"] is None else read_cell(options["pdb"])
+    return IndexingSettings(
+        methods=_methods(options["indexing"], cell),
+        target_cell=cell,
+        tolerance=_tolerance(options["tolerance"]),
+        check_cell=not options["no_check_cell"],
+        check_peaks=not options["no_check_peaks"],
+        refine=not options["no_refine"],
+        retry=not options["no_retry"],
+        multi=options["multi"],
+        ffbidx=FfbidxSettings(
+            **{name.removeprefix("ffbidx_"): options[name] for name in options if name.startswith("ffbidx_")}
+        ),
+        wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
+        camera_length_estimate=options["camera_length_estimate"],
+    )
+
+
+def _methods(words: str | None, cell: UnitCell | None) -> tuple[str, ...]:
+    """Methods as typed; without `--indexing` the known-cell method, or none where no cell is given."""
+    if words is not None:
+        return tuple(word.strip() for word in words.split(","))
+    if cell is not None:
+        return ("ffbidx",)
+    _say("no unit cell (-p) and no --indexing: frames are searched for peaks and not indexed")
+    return ("none",)
+
+
+def _tolerance(text: str) -> tuple[float, float, float, float, float, float]:
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 4:
+        numbers = [*numbers, numbers[3], numbers[3]]
+    if len(numbers) != 6 or not all(number >= 0 for number in numbers):
+        raise UserError(f"--tolerance={text}: expected six numbers: a,b,c in percent and al,be,ga in degrees")
+    a, b, c, alpha, beta, gamma = numbers
+    return (a, b, c, alpha, beta, gamma)
+
+
+def _integration(options: dict[str, Any]) -> IntegrationSettings:
+    radius = options["fix_profile_radius"]
+    push_res = options["push_res"]
+    return IntegrationSettings(
+        **_integration_method(options["integration"]),
+        radii=options["int_radius"] or IntegrationSettings.radii,
+        push_res=inf if push_res is None or isnan(push_res) else push_res / 10.0,
+        overpredict=options["overpredict"],
+        fix_profile_radius=None if radius is None or radius < 0 else radius * 1e-10,
+        fix_divergence=options["fix_divergence"],
+        cell_parameters_only=options["cell_parameters_only"],
+    )
+
+
+INTEGRATION_WORDS: dict[str, dict[str, Any]] = {
+    "none": {"method": "none", "centre": False, "keep_saturated": False, "gradient": False},
+    "rings": {"method": "rings", "centre": False, "keep_saturated": False, "gradient": False},
+    "cen": {"centre": True},
+    "nocen": {"centre": False},
+    "sat": {"keep_saturated": True},
+    "nosat": {"keep_saturated": False},
+    "grad": {"gradient": True},
+    "nograd": {"gradient": False},
+}
+
+
+def _integration_method(text: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for word in text.replace(",", "-").split("-"):
+        if word in ("rescut", "norescut"):
+            raise UserError(f"--integration={text}: {word} is no longer used; use --push-res=X")
+        if word == "prof2d":
+            raise UserError(f"--integration={text}: prof2d is not available in this version; use rings")
+        if word not in INTEGRATION_WORDS:
+            known = ", ".join(INTEGRATION_WORDS)
+            raise UserError(f"--integration={text}: '{word}' is not one of {known}")
+        chosen |= INTEGRATION_WORDS[word]
+    return chosen
+
+
+def _output(options: dict[str, Any], words: Sequence[str], indexing: IndexingSettings) -> OutputSettings:
+    return OutputSettings(
+        stream_file=options["output"],
+        append=options["append"],
+        write_non_hits=not options["no_non_hits_in_stream"],
+        write_peaks=not options["no_peaks_in_stream"],
+        write_reflections=not options["no_refls_in_stream"],
+        json_summary=options["json_summary"],
+        command_line=("indexamajig", *words),
+        indexing_words=options["indexing"] or ",".join(indexing.methods),
+    )
+
+
+def _run(options: dict[str, Any]) -> RunSettings:
+    n_workers, n_processors = options["j"], len(os.sched_getaffinity(0))
+    if n_workers < 1:
+        raise UserError(f"-j {n_workers}: expected the number of worker processes, at least 1")
+    if n_workers > MAX_WORKERS:
+        _say(f"-j {n_workers}: {MAX_WORKERS} workers are started, which is the most")
+    elif n_workers > n_processors:
+        _say(f"-j {n_workers}: more workers than the {n_processors} processors of this machine")
+    if options["cpu_pin"] and n_workers > n_processors:
+        raise UserError(f"--cpu-pin: there are {n_processors} processors for {n_workers} workers")
+    if not options["frame_timeout"] > 0:
+        raise UserError(f"--frame-timeout={options['frame_timeout']:g}: expected seconds, above zero")
+    return RunSettings(
+        n_workers=min(n_workers, MAX_WORKERS),
+        serial_start=options["serial_start"],
+        frame_timeout_s=options["frame_timeout"],
+        cpu_pin=options["cpu_pin"],
+        temp_dir=options["temp_dir"],
+    )
+
+
+def _scaled(number: float | None, factor: float) -> float | None:
+    return None if number is None else number * factor
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _say_cell(indexing: IndexingSettings) -> None:
+    """Tell how the target cell was understood, and what will be done with it."""
+    cell = indexing.target_cell
+    if cell is None:
+        _say("No target unit cell.")
+    else:
+        unique = f", unique axis {cell.unique_axis}" if cell.lattice_type in HAS_UNIQUE_AXIS else ""
+        lengths = " ".join(f"{length:.2f}" for length in cell.parameters[:3])
+        angles = " ".join(f"{angle:.2f}" for angle in cell.parameters[3:])
+        _say(f"Target unit cell: {cell.lattice_type} {cell.centring}{unique}: {lengths} Å, {angles} deg")
+    _say(f"Indexing methods: {', '.join(indexing.methods)}")
+    if indexing.methods != ("none",):
+        switches = {
+            "cell check": indexing.check_cell,
+            "peak check": indexing.check_peaks,
+            "refinement": indexing.refine,
+            "multi-lattice": indexing.multi,
+            "retry": indexing.retry,
+        }
+        _say(", ".join(f"{name} {'on' if on else 'off'}" for name, on in switches.items()))

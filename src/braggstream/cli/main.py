@@ -1,0 +1,64 @@
+"""`braggstream COMMAND`, and `indexamajig`, which is one of its commands."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from braggstream import __version__
+from braggstream.model.errors import BraggstreamError
+
+COMMANDS = {
+    "indexamajig": "find peaks, index and integrate frames, and write a stream file",
+    "show": "summarise a stream file in the terminal",
+    "picture": "draw a processed frame with its peaks and predicted reflections",
+    "simulate": "make diffraction with known truth, in a file or as a running beamline; judge a stream file",
+    "demo": "a simulated beamline, processed live, with the judgement of the result",
+}
+
+USER_ERROR = 2
+"""Exit status of braggstream's own commands when something given by the user is wrong."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run `braggstream`; gives the exit status."""
+    words = list(sys.argv[1:] if words is None else words)
+    if words and words[0] in COMMANDS:
+        return _run(words[0], words[1:])
+    if words and words[0] in ("--version", "-V", "-v"):
+        print(f"braggstream {__version__}")
+        return 0
+    if words and words[0] in ("--help", "-h"):
+        print(_usage())
+        return 0
+    print(_usage() if not words else f"braggstream: no command '{words[0]}'\n{_usage()}", file=sys.stderr)
+    return USER_ERROR
+
+
+def indexamajig() -> int:
+    """Run `indexamajig` with the words of the command line; gives the exit status."""
+    return _run("indexamajig", sys.argv[1:])
+
+
+def _run(command: str, words: Sequence[str]) -> int:
+    """Import a command when it is used: none of them waits for the libraries of another."""
+    run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
+    try:
+        return run(words)
+    except BraggstreamError as error:
+        print(f"braggstream {command}: {error}", file=sys.stderr)
+        return USER_ERROR
+    except BrokenPipeError:
+        sys.stderr.close()
+        return USER_ERROR
+
+
+def _usage() -> str:
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: braggstream COMMAND [options]", "", *lines, "", "braggstream COMMAND --help tells more."]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

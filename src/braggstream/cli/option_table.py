@@ -1,0 +1,266 @@
+"""Every option of `indexamajig`: CrystFEL's names and defaults, and what is ours beyond them.
+
+One row an option.  The parser, `--help` and the reference page in the documentation are all made from this table.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["flag", "text", "integer", "number", "radii", "list", "refused", "ignored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of the command line."""
+
+    names: tuple[str, ...]
+    """The spellings; the first one is the option's name in messages."""
+    kind: Kind
+    help: str
+    """What it does, with units; for `refused` options, why and what to use instead."""
+    default: Any = None
+    argument: str = ""
+    """Placeholder of the argument in the help text; for refused and ignored options, whether there is one."""
+    hidden: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name under which the parsed value is kept."""
+        return self.names[-1].lstrip("-").replace("-", "_")
+
+
+def _option(names: str, kind: Kind, help_text: str, **more: Any) -> Option:
+    return Option(tuple(names.split()), kind, help_text, **more)
+
+
+def _off(name: str, help_text: str) -> Option:
+    return _option(name, "flag", help_text, default=False)
+
+
+GROUPS: dict[str, tuple[Option, ...]] = {
+    "Input and output": (
+        _option("-i --input", "text", "list of image files; - is standard input", argument="FILE"),
+        _option("-o --output", "text", "stream file to write", argument="FILE"),
+        _option("-g --geometry", "text", "geometry file", argument="FILE"),
+        _option("-x --prefix", "text", "text put in front of each name of the list", default="", argument="TEXT"),
+        _off("--basename", "drop the folder part of each name of the list first"),
+        _off("--no-check-prefix", "do not add a missing slash to a prefix that is a folder"),
+        _option(
+            "--temp-dir", "text", "folder for temporary files (nothing is put there)", default=".", argument="DIR"
+        ),
+        _option(
+            "--wait-for-file",
+            "integer",
+            "seconds to wait for a missing file; -1: for ever",
+            default=0,
+            argument="N",
+        ),
+        _option("--highres", "number", "pixels at or beyond this resolution are bad [Å]", argument="D"),
+        _off("--no-image-data", "do not load pixels: every one counts as zero"),
+        _off("--no-mask-data", "do not load bad-pixel masks"),
+        _off("--append", "go on at the end of an existing stream file (beyond CrystFEL)"),
+        _option(
+            "--json-summary",
+            "text",
+            "write ledger and totals to this file at the end (beyond CrystFEL)",
+            argument="FILE",
+        ),
+        _option("--serial-start", "integer", "serial number of the first frame", default=1, argument="N"),
+        _off("--no-non-hits-in-stream", "write no chunk for frames that are no hits"),
+        _option(
+            "--copy-hdf5-field --copy-header",
+            "list",
+            "copy a header value into each chunk; may be repeated",
+            argument="NAME",
+        ),
+        _off("--no-peaks-in-stream", "write no peak lists"),
+        _off("--no-refls-in-stream", "write no reflection lists"),
+    ),
+    "Streamed input": (
+        _option("--zmq-input", "text", "receive frames from this ZeroMQ address", argument="ADDRESS"),
+        _option("--zmq-subscribe", "list", "SUB: prefix of the messages; may be repeated", argument="TAG"),
+        _option("--zmq-request", "text", "REQ: the text that asks for a frame", argument="TEXT"),
+        _off("--zmq-pull", "PULL: take frames from a PUSH socket (beyond CrystFEL)"),
+        _option(
+            "--data-format",
+            "text",
+            "format of streamed frames: msgpack or hdf5 (default: recognised from the bytes)",
+            argument="FORMAT",
+        ),
+        _option("--no-data-timeout", "ignored", "only concerns ASAP::O input", argument="S"),
+    ),
+    "Peak search": (
+        _option(
+            "--peaks",
+            "text",
+            "zaef, peakfinder8, msgpack, hdf5, cxi or none",
+            default="zaef",
+            argument="METHOD",
+        ),
+        _option("--peak-radius", "radii", "ring radii of the peak search [px]", argument="R1,R2,R3"),
+        _option("--min-peaks", "integer", "a frame with so many peaks is a hit", default=0, argument="N"),
+        _option(
+            "-t --threshold",
+            "number",
+            "lowest pixel value of a peak (zaef, peakfinder8) [detector units]",
+            default=800.0,
+            argument="ADU",
+        ),
+        _option(
+            "--min-gradient --min-squared-gradient",
+            "number",
+            "lowest squared gradient (zaef)",
+            default=100000.0,
+            argument="G",
+        ),
+        _option("--min-snr", "number", "lowest signal-to-noise ratio", default=5.0, argument="X"),
+        _option("--min-pix-count", "integer", "fewest pixels of a peak (peakfinder8)", default=2, argument="N"),
+        _option("--max-pix-count", "integer", "most pixels of a peak (peakfinder8)", default=200, argument="N"),
+        _option("--local-bg-radius", "integer", "radius of the local background [px]", default=3, argument="N"),
+        _option("--min-res", "number", "inner radius of the search (peakfinder8) [px]", default=0.0, argument="N"),
+        _option(
+            "--max-res",
+            "number",
+            "outer radius of the search, 0: none (peakfinder8) [px]",
+            default=0.0,
+            argument="N",
+        ),
+        _off("--no-use-saturated", "drop saturated peaks"),
+        _off("--no-revalidate", "use supplied peaks untouched"),
+        _off("--no-half-pixel-shift", "do not add half a pixel to supplied positions"),
+        _off("--check-hdf5-snr", "apply --min-snr to supplied peaks"),
+        _option("--peakfinder8-fast", "ignored", "exact statistics are as fast here"),
+        _option("--median-filter", "refused", "not available in this version: leave it out", argument="N"),
+        _option("--filter-noise", "refused", "it erases every frame in CrystFEL: leave it out"),
+        _option("--hdf5-peaks", "refused", "set peak_list in the geometry file instead", argument="PATH"),
+        _option("--min-snr-biggest-pix", "ignored", "only concerns peakfinder9", argument="X"),
+        _option("--min-snr-peak-pix", "ignored", "only concerns peakfinder9", argument="X"),
+        _option("--min-sig", "ignored", "only concerns peakfinder9", argument="X"),
+        _option("--min-peak-over-neighbour", "ignored", "only concerns peakfinder9", argument="X"),
+    ),
+    "Indexing": (
+        _option("-z --indexing", "text", "methods, tried in order: ffbidx, or none", argument="METHODS"),
+        _option("-p --pdb", "text", "unit cell: CrystFEL cell file or PDB file", argument="FILE"),
+        _option(
+            "--tolerance",
+            "text",
+            "allowed deviation from the cell: a,b,c [percent], al,be,ga [deg]",
+            default="5,5,5,1.5,1.5,1.5",
+            argument="TOL",
+        ),
+        _off("--no-check-cell", "do not compare the lattice with the cell"),
+        _off("--no-check-peaks", "do not ask that the peaks are explained"),
+        _off("--no-refine", "no prediction refinement"),
+        _off("--no-retry", "no further attempts with fewer peaks"),
+        _off("--multi", "look for several lattices"),
+        _option("--check-cell", "ignored", "the default", hidden=True),
+        _option("--check-peaks", "ignored", "the default", hidden=True),
+        _option("--refine", "ignored", "the default", hidden=True),
+        _option("--retry", "ignored", "the default", hidden=True),
+        _option("--no-multi", "ignored", "the default", hidden=True),
+        _option("--no-cell-combinations", "ignored", "obsolete", hidden=True),
+        _option("--max-indexer-threads", "ignored", "only concerns pinkIndexer", argument="N"),
+        _option("--wavelength-estimate", "number", "a frame 10 % off gives a warning [m]", argument="M"),
+        _option("--camera-length-estimate", "number", "a frame 10 % off gives a warning [m]", argument="M"),
+        _option("--mille", "refused", "not available in this version: leave it out"),
+        _option("--mille-file", "ignored", "only concerns --mille", argument="FILE"),
+        _option("--mille-dir", "ignored", "only concerns --mille", argument="DIR", hidden=True),
+        _option("--max-mille-level", "ignored", "only concerns --mille", argument="N"),
+        _option("--fromfile-input-file", "ignored", "only concerns --indexing=file", argument="FILE"),
+    ),
+    "ffbidx": (
+        _option("--ffbidx-max-spots", "integer", "peaks used, strongest first", default=200, argument="N"),
+        _option("--ffbidx-output-cells", "integer", "cells refined", default=32, argument="N"),
+        _option("--ffbidx-num-candidate-vectors", "integer", "lattice vectors kept", default=32, argument="N"),
+        _off("--ffbidx-redundant-computations", "sample all three axes"),
+        _option("--ffbidx-no-redundant-computations", "ignored", "the default"),
+        _option(
+            "--ffbidx-length-threshold", "number", "axes this close count as one [Å]", default=1e-9, argument="X"
+        ),
+        _option("--ffbidx-triml", "number", "lower trim of a distance", default=0.001, argument="X"),
+        _option("--ffbidx-trimh", "number", "upper trim of a distance", default=0.3, argument="X"),
+        _option("--ffbidx-delta", "number", "added to distances before the logarithm", default=0.1, argument="X"),
+        _option("--ffbidx-dist1", "number", "a spot is close to a vector's planes", default=0.2, argument="X"),
+        _option("--ffbidx-dist3", "number", "a spot is close to a lattice point", default=0.15, argument="X"),
+        _option("--ffbidx-min-spots", "integer", "fewest spots to refine a vector", default=6, argument="N"),
+        _option("--ffbidx-num-halfsphere-points", "integer", "directions sampled", default=32768, argument="N"),
+        _option("--ffbidx-num-angle-points", "integer", "angles sampled; 0: auto", default=0, argument="N"),
+        _option("--ffbidx-ifssr-min-spots", "integer", "fewest spots to refine a cell", default=8, argument="N"),
+        _option("--ffbidx-ifssr-max-dist", "number", "largest distance [Å⁻¹]", default=0.00075, argument="X"),
+        _option("--ffbidx-ifssr-max-iter", "integer", "most rounds", default=32, argument="N"),
+        _option(
+            "--ffbidx-ifssr-threshold-contraction",
+            "number",
+            "shrinks the distance a round",
+            default=0.8,
+            argument="X",
+        ),
+    ),
+    "Integration": (
+        _option(
+            "--integration",
+            "text",
+            "rings or none, with -cen, -sat, -grad or their opposites",
+            default="rings-nocen-nosat-nograd",
+            argument="METHOD",
+        ),
+        _option("--int-radius", "radii", "ring radii [px]", default=(4.0, 5.0, 7.0), argument="R1,R2,R3"),
+        _option("--fix-profile-radius", "number", "use this profile radius [1/m]", argument="R"),
+        _option("--fix-divergence", "number", "recorded in the stream file [rad]", default=0.0, argument="D"),
+        _option("--push-res", "number", "integrate this far beyond the crystal's resolution [1/nm]", argument="X"),
+        _off("--overpredict", "predict too many reflections"),
+        _off("--cell-parameters-only", "neither predict nor integrate"),
+        _option("--int-diag", "refused", "not available in this version: leave it out", argument="WHAT"),
+        _option("--fix-bandwidth", "ignored", "obsolete: set bandwidth in the geometry file", argument="X"),
+    ),
+    "Running": (
+        _option("-j", "integer", "worker processes", default=1, argument="N"),
+        _off("--cpu-pin", "bind worker k to processor k"),
+        _option(
+            "--frame-timeout",
+            "number",
+            "a worker longer on one frame is replaced [s] (beyond CrystFEL)",
+            default=240.0,
+            argument="S",
+        ),
+        _option("--profile", "refused", "timings are in the file of --json-summary"),
+        _option("--harvest-file", "refused", "not available in this version: leave it out", argument="FILE"),
+        _option("--spectrum-file", "refused", "no longer used", argument="FILE", hidden=True),
+    ),
+}
+
+_ENGINES = {
+    "taketwo": "member-threshold len-tolerance angle-tolerance trace-tolerance",
+    "felix": "domega fraction-max-visits max-internal-angle max-uniqueness min-completeness min-visits "
+    "num-voxels sigma tthrange-max tthrange-min",
+    "xgandalf": "sampling-pitch sps grad-desc-iterations gdis tolerance tol min-lattice-vector-length min-lvl "
+    "max-lattice-vector-length max-lvl max-peaks",
+    "pinkIndexer": "considered-peaks-count cpc angle-resolution ar refinement-type rt tolerance tol "
+    "reflection-radius max-resolution-for-indexing mrfi max-refinement-disbalance",
+}
+_ENGINE_FLAGS = (
+    "--xgandalf-no-deviation-from-provided-cell",
+    "--xgandalf-ndfpc",
+    "--xgandalf-fast-execution",
+    "--pinkIndexer-multi",
+    "--pinkIndexer-no-check-indexed",
+    "--asdf-fast",
+)
+_ASAPO = "endpoint token beamtime source group stream consumer-timeout"
+_ASAPO_FLAGS = ("--asapo-wait-for-stream", "--asapo-acks", "--asapo-output-stream")
+
+GROUPS["Other engines"] = (
+    *(
+        Option((f"--{engine}-{word}",), "ignored", f"only concerns {engine}", None, "X", True)
+        for engine, words in _ENGINES.items()
+        for word in words.split()
+    ),
+    *(Option((name,), "ignored", "only concerns another engine", None, "", True) for name in _ENGINE_FLAGS),
+)
+GROUPS["ASAP::O"] = (
+    *(
+        Option((f"--asapo-{word}",), "refused", "ASAP::O is not available in this version", None, "X", True)
+        for word in _ASAPO.split()
+    ),
+    *(Option((n,), "refused", "ASAP::O is not available in this version", None, "", True) for n in _ASAPO_FLAGS),
+)
