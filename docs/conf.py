@@ -26,7 +26,12 @@ def write_option_table(app):
 
     from braggstream.cli.option_table import GROUPS
 
-    lines = ["# Options of indexamajig", "", "All of CrystFEL's options are understood. Ours beyond them are marked.", ""]
+    lines = [
+        "# Options of indexamajig",
+        "",
+        "All of CrystFEL's options are understood. Ours beyond them are marked.",
+        "",
+    ]
     for title, options in GROUPS.items():
         shown = [option for option in options if not option.hidden]
         if not shown:
@@ -44,8 +49,9 @@ def write_option_table(app):
     lines += [
         "## Other engines and ASAP::O",
         "",
-        "The options of engines that this version lacks are accepted without effect, so that scripts keep running; choosing such",
-        "an engine with `--indexing` is an error that says so. The options of ASAP::O input are refused.",
+        "The options of engines that this version lacks are accepted without effect, so that scripts keep running;",
+        "choosing such an engine with `--indexing` is an error that says so.",
+        "The options of ASAP::O input are refused.",
         "",
     ]
     Path(app.srcdir, "reference", "options.md").write_text("\n".join(lines))
