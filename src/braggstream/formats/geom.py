@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from braggstream.formats.geom_beamline import DIRECTIVES, BeamlineDraft
-from braggstream.formats.geom_lines import Statement, StatementError, read_statement, shown, split_lines
+from braggstream.formats.geom_lines import Statement, StatementError, read_statement, shown
 from braggstream.formats.geom_panels import PanelDraft, PanelError
 from braggstream.formats.geom_regions import GroupReader, RegionDraft
 from braggstream.formats.geom_write import write_geometry
-from braggstream.formats.text_file import read_text_file
+from braggstream.formats.text_file import read_text_file, split_lines
 from braggstream.model.errors import UserError
 from braggstream.model.geometry import Geometry, LabRegion, Panel, PixelRegion, RigidGroup
 

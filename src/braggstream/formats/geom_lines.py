@@ -1,13 +1,13 @@
 """Lines of a geometry file: splitting them into statements, and saying which of them is wrong."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from braggstream.formats.text_file import split_lines
 
 Complain = Callable[[str], None]
 """Takes a remark about a statement that has no effect, or not the expected one."""
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _BLANKS = " \t"
 
 
@@ -25,11 +25,6 @@ class Statement:
     """Panel or bad region that the key names before its first slash; None without a slash."""
     field: str
     value: str
-
-
-def split_lines(text: str) -> list[str]:
-    """Split at LF, CR or CR LF."""
-    return _LINE_END.split(text)
 
 
 def read_statement(line: str, number: int) -> Statement | None:

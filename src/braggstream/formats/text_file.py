@@ -1,10 +1,12 @@
 """Small text files that the user names: read whole, with a limit on their size."""
 
+import re
 from pathlib import Path
 
 from braggstream.model.errors import UserError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read_text_file(path: str | Path, what: str, *, max_bytes: int) -> str:
@@ -32,3 +34,8 @@ def read_text_file(path: str | Path, what: str, *, max_bytes: int) -> str:
         return content.decode()
     except UnicodeDecodeError:
         return content.decode("latin-1")
+
+
+def split_lines(text: str) -> list[str]:
+    """Split at LF, CR or CR LF, and nowhere else."""
+    return _LINE_END.split(text)
