@@ -36,8 +36,8 @@ def read_cell(path: str | Path) -> UnitCell:
 def parse_cell(text: str, path: str = "") -> UnitCell:
     """Read a unit cell from the text of a CrystFEL cell file or a PDB file.
 
-    Raises `UserError` with the line at fault.  The format is told by the first line.  A unique axis that is not given is taken from the cell parameters; these
-    must fit the lattice type within 2 percent and 2 degrees.
+    The format is told by the first line.  A unique axis that is not given is taken from the cell parameters; these
+    must fit the lattice type within 2 percent and 2 degrees.  Raises `UserError` with the line at fault.
     """
     lines = split_lines(text)
     try:

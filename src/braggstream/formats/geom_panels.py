@@ -129,7 +129,7 @@ class PanelDraft:
         match = _MASK_FIELD.fullmatch(name)
         if old is None and match is None:
             raise StatementError(
-                f"'{shown(name)}' is no mask statement: expected mask0 to mask7 and _data, _file, _goodbits, _badbits"
+                f"'{shown(name)}' is no mask statement: expected mask0_data, _file, _goodbits, _badbits, to mask7"
             )
         slot, part = (0, old) if match is None else (int(match[1]), match[2])
         mask = self.masks.get(slot, Mask(data=""))
