@@ -1,0 +1,221 @@
+"""What crosses between our own processes, as MessagePack.
+
+The set-up goes from the parent to the fork server once; tasks and outcomes go between parent and workers; orders
+and notes between parent and fork server.  Pixels never travel here: they lie in shared memory, and a task names the
+slot.  Every message is decoded against its type, so nothing that a broken process sends is taken on trust.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+
+from braggstream.model.geometry import Geometry, LabRegion, PixelRegion
+from braggstream.model.settings import OutputSettings, Settings
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Base of all messages: positional on the wire."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """All that workers need to know before the first frame."""
+
+    processor: str
+    """Factory of the processor, as `module:name`; it is called with this set-up."""
+    geometry: Geometry
+    settings: Settings
+    output: OutputSettings
+    n_slots: int = 1
+    slot_bytes: int = 1 << 30
+    """Address space of one slot of shared memory [bytes]."""
+    processors: tuple[int, ...] = ()
+    """Worker k is bound to the k-th of these, modulo their number; empty = not bound."""
+
+
+class _SetupOnWire(msgspec.Struct, frozen=True, kw_only=True):
+    """A set-up whose geometry is plain maps: its bad regions are of two types, which are told apart below."""
+
+    processor: str
+    geometry: dict[str, Any]
+    settings: Settings
+    output: OutputSettings
+    n_slots: int
+    slot_bytes: int
+    processors: tuple[int, ...]
+
+
+class FileTask(_Message, frozen=True, kw_only=True, array_like=True, tag="file"):
+    """Process a frame of a file."""
+
+    serial: int
+    filename: str
+    event: str
+
+
+class MessageTask(_Message, frozen=True, kw_only=True, array_like=True, tag="message"):
+    """Process the message that lies in a slot of shared memory."""
+
+    serial: int
+    slot: int
+    n_bytes: int
+
+
+Task = FileTask | MessageTask
+
+
+class Hello(_Message, frozen=True, kw_only=True, array_like=True, tag="hello"):
+    """A worker is ready for its first frame."""
+
+    pid: int
+
+
+OutcomeStatus = Literal["written", "skipped", "failed", "unwarmed"]
+
+
+class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="outcome"):
+    """What became of one frame: its chunk, and what the ledger has to know."""
+
+    serial: int
+    status: OutcomeStatus
+    """`unwarmed` is no end: the kernels have to be compiled for `pixel_type` first, then the frame comes again."""
+    filename: str = ""
+    event: str = ""
+    chunk: bytes = b""
+    """Text of the frame's chunk; empty where there is none."""
+    is_hit: bool = False
+    n_crystals: int = 0
+    sender_number: int | None = None
+    reason: str = ""
+    """Short code of a failure."""
+    complaint: str = ""
+    """What was wrong, in one line."""
+    warnings: tuple[str, ...] = ()
+    timings: dict[str, float] = {}
+    """Seconds by step."""
+    pixel_type: str = ""
+    n_compiled: int = 0
+    """Signatures that had to be compiled while this frame waited; 0 when everything was warm."""
+
+
+class ForkOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="fork"):
+    """To the fork server: make a worker; its socket comes with the order."""
+
+    worker: int
+    token: int
+    """Comes back in the notes about this worker."""
+
+
+class WarmOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="warm"):
+    """To the fork server: compile or load the kernels for a pixel type."""
+
+    pixel_type: str
+
+
+class CompilingNote(_Message, frozen=True, kw_only=True, array_like=True, tag="compiling"):
+    """Kernels are not in the cache and are being compiled."""
+
+
+class WarmNote(_Message, frozen=True, kw_only=True, array_like=True, tag="warmed"):
+    """Kernels are ready, or cannot be."""
+
+    pixel_type: str
+    """Empty for the first warm-up, after which workers can be forked."""
+    n_compiled: int
+    seconds: float
+    complaint: str = ""
+    """Why there are none for this pixel type."""
+
+
+class ForkedNote(_Message, frozen=True, kw_only=True, array_like=True, tag="forked"):
+    """A worker process exists."""
+
+    token: int
+    pid: int
+
+
+class EndedNote(_Message, frozen=True, kw_only=True, array_like=True, tag="ended"):
+    """A worker process has ended."""
+
+    token: int
+    pid: int
+    exit_code: int
+    """Exit status, or minus the number of the signal that ended it."""
+
+
+class BrokenNote(_Message, frozen=True, kw_only=True, array_like=True, tag="broken"):
+    """The fork server cannot be set up; it ends."""
+
+    complaint: str
+    is_user_error: bool
+
+
+Order = ForkOrder | WarmOrder
+Note = CompilingNote | WarmNote | ForkedNote | EndedNote | BrokenNote
+
+_ENCODER = msgspec.msgpack.Encoder()
+_SETUPS = msgspec.msgpack.Decoder(_SetupOnWire)
+_TASKS = msgspec.msgpack.Decoder(Task)
+_OUTCOMES = msgspec.msgpack.Decoder(Hello | FrameOutcome)
+_ORDERS = msgspec.msgpack.Decoder(Order)
+_NOTES = msgspec.msgpack.Decoder(Note)
+
+
+class WireError(Exception):
+    """Bytes from one of our own processes that make no sense: it is broken."""
+
+
+def encode(message: _Message) -> bytes:
+    """Encode any message but the set-up."""
+    return _ENCODER.encode(message)
+
+
+def decode_task(data: bytes | bytearray | memoryview) -> Task:
+    """Decode what the parent sends to a worker; raises `WireError`."""
+    return _decoded(_TASKS, data)
+
+
+def decode_outcome(data: bytes | bytearray | memoryview) -> Hello | FrameOutcome:
+    """Decode what a worker sends to the parent; raises `WireError`."""
+    return _decoded(_OUTCOMES, data)
+
+
+def decode_order(data: bytes | bytearray | memoryview) -> Order:
+    """Decode what the parent sends to the fork server; raises `WireError`."""
+    return _decoded(_ORDERS, data)
+
+
+def decode_note(data: bytes | bytearray | memoryview) -> Note:
+    """Decode what the fork server sends to the parent; raises `WireError`."""
+    return _decoded(_NOTES, data)
+
+
+def encode_setup(setup: Setup) -> bytes:
+    """Encode the set-up."""
+    return _ENCODER.encode(setup)
+
+
+def decode_setup(data: bytes) -> Setup:
+    """Decode the set-up; raises `WireError`."""
+    wired = _decoded(_SETUPS, data)
+    rest = {name: getattr(wired, name) for name in wired.__struct_fields__ if name != "geometry"}
+    return Setup(geometry=_geometry(wired.geometry), **rest)
+
+
+def _geometry(plain: dict[str, Any]) -> Geometry:
+    """Build a geometry from plain maps."""
+    hints = get_type_hints(Geometry)
+    regions: tuple[PixelRegion | LabRegion, ...] = tuple(
+        msgspec.convert(region, PixelRegion) if "panel" in region else msgspec.convert(region, LabRegion)
+        for region in plain.pop("bad_regions", ())
+    )
+    values = {name: msgspec.convert(value, hints[name]) for name, value in plain.items()}
+    return Geometry(bad_regions=regions, **values)
+
+
+def _decoded(decoder: Any, data: bytes | bytearray | memoryview) -> Any:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise WireError(f"a message between processes is broken: {error}") from error

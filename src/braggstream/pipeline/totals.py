@@ -1,0 +1,176 @@
+"""The ledger: every frame received is in exactly one row of it.
+
+    received = written + skipped + failed + in flight
+
+The wording of `status_line` and `final_line` is CrystFEL's: scripts at beamlines read them.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any
+
+from braggstream.formats.wire import FrameOutcome
+
+MAX_KEPT_COMPLAINTS = 10
+"""So many complaints of each reason are kept for the summary."""
+
+MAX_GAP = 1_000_000
+"""A larger jump of the sender's number is a restart of its numbering and no loss."""
+
+MEMORY = 4096
+"""So many of the sender's numbers are remembered, for frames that overtake one another."""
+
+
+@dataclass(slots=True)
+class SenderNumbers:
+    """Gaps in the sender's own numbering, where frames may arrive a little out of order.
+
+    A number that was jumped over is missing until it comes.  A number far below the highest one means that the
+    sender has started anew.
+    """
+
+    highest: int | None = None
+    n_lost: int = 0
+    _missing: set[int] = field(default_factory=set)
+
+    def see(self, number: int) -> None:
+        """Take note of a frame's number."""
+        if self.highest is None or not -MEMORY < number - self.highest < MAX_GAP:
+            self._missing.clear()
+            self.highest = number
+        elif number > self.highest:
+            gap = number - self.highest - 1
+            self.n_lost += gap
+            self._missing.update(range(max(self.highest + 1, number - MEMORY), number))
+            self.highest = number
+            if len(self._missing) > 2 * MEMORY:
+                self._missing = {missing for missing in self._missing if missing > number - MEMORY}
+        elif number in self._missing:
+            self._missing.remove(number)
+            self.n_lost -= 1
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Counts of a session, and the lines that tell them."""
+
+    n_received: int = 0
+    n_written: int = 0
+    n_skipped: int = 0
+    n_hits: int = 0
+    n_indexable: int = 0
+    n_crystals: int = 0
+    n_replaced_workers: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    """Frames without a chunk, by reason."""
+    complaints: dict[str, list[str]] = field(default_factory=dict)
+    """The first complaints of each reason."""
+    step_seconds: Counter[str] = field(default_factory=Counter)
+    """Seconds that workers spent, by step."""
+    senders: SenderNumbers = field(default_factory=SenderNumbers)
+
+    @property
+    def n_processed(self) -> int:
+        """Frames that went through the recipe, hit or not."""
+        return self.n_written + self.n_skipped
+
+    @property
+    def n_failed(self) -> int:
+        """Frames that could not be processed."""
+        return self.failed.total()
+
+    @property
+    def n_in_flight(self) -> int:
+        """Frames received and in no other row yet."""
+        return self.n_received - self.n_processed - self.n_failed
+
+    @property
+    def n_lost(self) -> int:
+        """Frames that the sender numbered and that never arrived."""
+        return self.senders.n_lost
+
+    def receive(self) -> None:
+        """Count a frame taken from its source."""
+        self.n_received += 1
+
+    def settle(self, outcome: FrameOutcome) -> None:
+        """Count what became of a frame."""
+        if outcome.sender_number is not None:
+            self.senders.see(outcome.sender_number)
+        for step, seconds in outcome.timings.items():
+            self.step_seconds[step] += seconds  # type: ignore[assignment]
+        if outcome.status == "failed":
+            self._fail(outcome)
+            return
+        if outcome.status == "written":
+            self.n_written += 1
+        else:
+            self.n_skipped += 1
+        self.n_hits += outcome.is_hit
+        self.n_indexable += outcome.n_crystals > 0
+        self.n_crystals += outcome.n_crystals
+
+    def _fail(self, outcome: FrameOutcome) -> None:
+        self.failed[outcome.reason] += 1
+        kept = self.complaints.setdefault(outcome.reason, [])
+        if len(kept) < MAX_KEPT_COMPLAINTS:
+            kept.append(f"{outcome.filename} {outcome.event}: {outcome.complaint}")
+
+    def status_line(self, rate: float) -> str:
+        """Tell the totals and the rate [frames per second]."""
+        return f"{self._counts()}, {rate:.1f} images/sec."
+
+    def final_line(self) -> str:
+        """Tell the totals at the end of the session."""
+        return f"Final: {self._counts()}."
+
+    def ledger_line(self) -> str:
+        """Tell where every received frame went."""
+        parts = [
+            f"{self.n_received} received",
+            f"{self.n_written} written",
+            f"{self.n_skipped} skipped",
+            f"{self.n_failed} failed",
+        ]
+        if self.failed:
+            parts[-1] += " (" + ", ".join(f"{n} {reason}" for reason, n in sorted(self.failed.items())) + ")"
+        if self.n_in_flight:
+            parts.append(f"{self.n_in_flight} abandoned")
+        if self.n_lost:
+            parts.append(f"{self.n_lost} lost before they arrived")
+        return "Frames: " + ", ".join(parts) + "."
+
+    def _counts(self) -> str:
+        n, hits, indexable = self.n_processed, self.n_hits, self.n_indexable
+        return (
+            f"{n} images processed, {hits} hits ({_percent(hits, n)}), "
+            f"{indexable} indexable ({_percent(indexable, hits)} of hits, {_percent(indexable, n)} overall), "
+            f"{self.n_crystals} crystals"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all of it as plain values, for a summary that programs read."""
+        return {
+            "frames": {
+                "received": self.n_received,
+                "written": self.n_written,
+                "skipped": self.n_skipped,
+                "failed": self.n_failed,
+                "in_flight": self.n_in_flight,
+                "lost": self.n_lost,
+            },
+            "processed": self.n_processed,
+            "hits": self.n_hits,
+            "indexable": self.n_indexable,
+            "crystals": self.n_crystals,
+            "failed_by_reason": dict(sorted(self.failed.items())),
+            "first_failures": {reason: list(kept) for reason, kept in sorted(self.complaints.items())},
+            "replaced_workers": self.n_replaced_workers,
+            "seconds_by_step": {step: round(seconds, 6) for step, seconds in sorted(self.step_seconds.items())},
+        }
+
+
+def _percent(part: int, whole: int) -> str:
+    """Give a percentage as CrystFEL prints it: `nan%` where there is nothing to divide by."""
+    return f"{100.0 * part / whole if whole else nan:.1f}%"

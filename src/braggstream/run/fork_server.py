@@ -1,0 +1,211 @@
+"""The process from which workers are forked: it imports and compiles everything once, and processes no frame.
+
+    python -m braggstream.run.fork_server CONTROL SETUP SLOTS PARENT
+
+The words are numbers: three inherited descriptors (socket of orders and notes, file with the set-up, shared memory
+of the messages) and the parent's process id.  Signals that concern the parent alone are blocked from before the
+start.  There are no threads here, which is what makes forking safe.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from time import monotonic, perf_counter
+from typing import NoReturn
+
+from braggstream.formats.wire import (
+    BrokenNote,
+    CompilingNote,
+    EndedNote,
+    ForkedNote,
+    ForkOrder,
+    Note,
+    Setup,
+    WarmNote,
+    decode_order,
+    decode_setup,
+    encode,
+)
+from braggstream.model.errors import BraggstreamError
+from braggstream.run.processor import Processor, make_processor
+from braggstream.run.slots import SlotMemory
+from braggstream.run.ties import die_with_parent, name_process
+from braggstream.run.worker import run_worker
+
+ORDER_BYTES = 4096
+FAREWELL_S = 2.0
+"""So long workers may take to end by themselves after the parent has hung up."""
+
+
+class ForkServer:
+    """Forks workers on order and tells of their end."""
+
+    def __init__(self, control: socket.socket, setup: Setup, slots: int) -> None:
+        self._control = control
+        self._setup = setup
+        self._memory = SlotMemory(slots, setup.slot_bytes)
+        self._workers: dict[int, int] = {}
+        """Token of each worker by process id."""
+        self._processor: Processor | None = None
+        self._wake, wake_up = socket.socketpair()
+        wake_up.setblocking(False)
+        self._wake_up = wake_up
+
+    def prepare(self) -> bool:
+        """Make the processor and warm it up; gives whether that went well."""
+        started = perf_counter()
+        try:
+            self._processor = make_processor(self._setup)
+            self._warm(self._processor.usual_pixel_types, "", started)
+        except BraggstreamError as error:
+            self._tell(BrokenNote(complaint=str(error), is_user_error=True))
+            return False
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            self._tell(BrokenNote(complaint=f"{type(error).__name__}: {error}", is_user_error=False))
+            return False
+        gc.collect()
+        gc.freeze()  # Nothing made so far is touched again by the collector: it stays shared with workers.
+        return True
+
+    def serve(self) -> None:
+        """Follow orders until the parent hangs up; then see every worker to its end."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_up.fileno(), warn_on_full_buffer=False)
+        while True:
+            ready, _, _ = select.select([self._control, self._wake], [], [])
+            if self._wake in ready:
+                self._wake.recv(ORDER_BYTES)
+                self._reap()
+            if self._control in ready and not self._follow_order():
+                break
+        self._see_workers_off()
+
+    def _follow_order(self) -> bool:
+        """Follow one order; False where the parent has hung up."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, ORDER_BYTES, 1)
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        order = decode_order(data)
+        if isinstance(order, ForkOrder):
+            self._fork(order, descriptors[0])
+        else:
+            self._warm_later(order.pixel_type)
+        return True
+
+    def _warm_later(self, pixel_type: str) -> None:
+        """Warm up for one more pixel type; one that no kernel can be compiled for costs its frames only."""
+        started = perf_counter()
+        try:
+            self._warm((pixel_type,), pixel_type, started)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            complaint = f"no kernels for {pixel_type} pixels: {type(error).__name__}"
+            seconds = perf_counter() - started
+            self._tell(WarmNote(pixel_type=pixel_type, n_compiled=0, seconds=seconds, complaint=complaint))
+
+    def _warm(self, pixel_types: Sequence[str], name: str, started: float) -> None:
+        """Warm up; tells as soon as something turns out not to be in the cache."""
+        processor = self._processor
+        assert processor is not None
+        n_before = processor.n_compiled()
+        is_told = False
+
+        def tell_compiling() -> None:
+            nonlocal is_told
+            if not is_told and processor.n_compiled() > n_before:
+                is_told = True
+                self._tell(CompilingNote())
+
+        processor.warm_up(pixel_types, tell_compiling)
+        self._tell(
+            WarmNote(
+                pixel_type=name,
+                n_compiled=processor.n_compiled() - n_before,
+                seconds=perf_counter() - started,
+            )
+        )
+
+    def _fork(self, order: ForkOrder, descriptor: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(order.worker, descriptor, parent)
+        os.close(descriptor)
+        self._workers[pid] = order.token
+        self._tell(ForkedNote(token=order.token, pid=pid))
+
+    def _become_worker(self, number: int, descriptor: int, parent: int) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for link in (self._control, self._wake, self._wake_up):
+                link.close()
+            assert self._processor is not None
+            run_worker(
+                number,
+                socket.socket(fileno=descriptor),
+                setup=self._setup,
+                memory=self._memory,
+                processor=self._processor,
+                parent=parent,
+            )
+            status = 0
+        except BaseException:
+            traceback.print_exc(file=sys.stderr)
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            token = self._workers.pop(pid)
+            self._tell(EndedNote(token=token, pid=pid, exit_code=os.waitstatus_to_exitcode(status)))
+
+    def _see_workers_off(self) -> None:
+        deadline = monotonic() + FAREWELL_S
+        while self._workers:
+            left = deadline - monotonic()
+            if left <= 0:
+                for pid in self._workers:
+                    os.kill(pid, signal.SIGKILL)
+                deadline = monotonic() + FAREWELL_S
+            select.select([self._wake], [], [], min(max(left, 0.0), 0.1))
+            self._reap()
+
+    def _tell(self, note: Note) -> None:
+        with contextlib.suppress(OSError):  # The parent has hung up, which `serve` sees next.
+            self._control.send(encode(note))
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the fork server with the words after its name."""
+    control, setup, slots, parent = (int(word) for word in words)
+    die_with_parent(parent)
+    name_process("braggstream-fork")
+    with os.fdopen(setup, "rb") as file:
+        decoded = decode_setup(file.read())
+    server = ForkServer(socket.socket(fileno=control), decoded, slots)
+    if not server.prepare():
+        return 1
+    server.serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""Where tasks come from: a list of files, or messages that are put into shared memory as they arrive."""
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable
+from math import ceil
+from time import monotonic
+from typing import Any, Protocol
+
+from braggstream.formats.wire import FileTask, MessageTask, Task
+from braggstream.model.frame import FileSlot
+from braggstream.run.slots import SlotMemory
+from braggstream.sources.zmq import ZmqSource
+
+READ_AHEAD = 100_000
+"""So many entries of a list are read ahead of their processing."""
+
+
+class Intake(Protocol):
+    """What a session takes its tasks from; it never waits."""
+
+    def open(self) -> None:
+        """Begin: tasks can be processed from now on."""
+        ...
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether there will be no more tasks."""
+        ...
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it ended, if not in good order."""
+        ...
+
+    @property
+    def total(self) -> int | None:
+        """Number of frames, once that is known."""
+        ...
+
+    def pollables(self) -> list[Any]:
+        """Descriptors and sockets on which something may arrive that can be taken now."""
+        ...
+
+    def deadline(self) -> float:
+        """Time by which `take` has to be called even if nothing arrives [s, monotonic]."""
+        ...
+
+    def take(self, n_wanted: int) -> list[Task]:
+        """Take tasks that are here now, about as many as are wanted."""
+        ...
+
+    def release(self, task: Task) -> None:
+        """Take back what a settled task occupied."""
+        ...
+
+    def close(self) -> None:
+        """End."""
+        ...
+
+
+class FileIntake:
+    """Tasks from a list of frames in files, read by a thread: a slow list holds nothing else up."""
+
+    def __init__(self, frames: Iterable[FileSlot]) -> None:
+        self._frames = frames
+        self._tasks: deque[Task] = deque()
+        self._room = threading.Semaphore(READ_AHEAD)
+        self._wake, self._wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._lock = threading.Lock()
+        self._n_read = 0
+        self._is_read = False
+        self._is_closed = False
+        self.error: BaseException | None = None
+
+    def open(self) -> None:
+        """Start to read the list."""
+        threading.Thread(target=self._read, name="list of frames", daemon=True).start()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether all of the list was read and taken."""
+        return self._is_read and not self._tasks
+
+    @property
+    def total(self) -> int | None:
+        """Number of frames, once the list has been read."""
+        return self._n_read if self._is_read else None
+
+    def pollables(self) -> list[Any]:
+        """Give the descriptor that wakes the session."""
+        return [self._wake]
+
+    def deadline(self) -> float:
+        """Nothing happens here without waking the session."""
+        return float("inf")
+
+    def take(self, n_wanted: int) -> list[Task]:
+        """Take the next tasks of the list."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        tasks = [self._tasks.popleft() for _ in range(min(n_wanted, len(self._tasks)))]
+        if tasks:
+            self._room.release(len(tasks))
+        return tasks
+
+    def release(self, task: Task) -> None:
+        """A frame in a file occupies nothing here."""
+
+    def close(self) -> None:
+        """Stop to read, with the next entry that the list gives."""
+        with self._lock:
+            self._is_closed = True
+            os.close(self._wake)
+            os.close(self._wake_up)
+        self._room.release()
+
+    def _read(self) -> None:
+        try:
+            for frame in self._frames:
+                self._room.acquire()
+                if self._is_closed:
+                    return
+                self._tasks.append(FileTask(serial=frame.serial, filename=frame.filename, event=frame.event))
+                self._n_read += 1
+                self._wake_session()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._is_read = True
+            self._wake_session()
+
+    def _wake_session(self) -> None:
+        with self._lock:
+            if not self._is_closed:
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._wake_up, b"f")
+
+
+class MessageIntake:
+    """Tasks from a socket; each message lies in a slot of shared memory until its task is settled."""
+
+    error: BaseException | None = None
+    total: int | None = None
+    is_ended = False
+    """A message stream never ends by itself."""
+
+    def __init__(self, source: ZmqSource, memory: SlotMemory, *, n_slots: int, serial_start: int) -> None:
+        self._source = source
+        self._memory = memory
+        self._free = list(range(n_slots))
+        self._serial = serial_start
+        self._is_open = False
+
+    def open(self) -> None:
+        """Connect."""
+        self._source.open()
+        self._is_open = True
+
+    def pollables(self) -> list[Any]:
+        """Give the socket while there is room for a message, and the news of the connection always."""
+        if not self._is_open:
+            return []
+        message, news = self._source.sockets
+        return [message, news] if self._free else [news]
+
+    def deadline(self) -> float:
+        """Give the time at which a question has to be repeated or silence to be told."""
+        return self._source.deadline() if self._is_open and self._free else float("inf")
+
+    def take(self, n_wanted: int) -> list[Task]:
+        """Put messages that have arrived into free slots."""
+        tasks: list[Task] = []
+        self._source.turn(has_room=bool(self._free))
+        while self._free:
+            payload = self._source.receive()
+            if payload is None:
+                break
+            slot = self._free.pop()
+            if self._free:
+                self._source.turn(has_room=True)  # The next one travels while this one is copied.
+            n_bytes = self._memory.fill(slot, payload)
+            tasks.append(MessageTask(serial=self._serial, slot=slot, n_bytes=n_bytes))
+            self._serial += 1
+        return tasks
+
+    def release(self, task: Task) -> None:
+        """Free a task's slot."""
+        assert isinstance(task, MessageTask)
+        self._free.append(task.slot)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._source.close()
+
+
+def soonest(*deadlines: float) -> int:
+    """Give the time until the first deadline [ms], at most a second."""
+    return ceil(max(0.0, min(1.0, *(deadline - monotonic() for deadline in deadlines))) * 1e3)

@@ -1,0 +1,267 @@
+"""A session on this machine: frames in, supervised workers, chunks into the stream file, the ledger kept."""
+
+import os
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import zmq
+
+from braggstream.formats.wire import FrameOutcome, Setup
+from braggstream.model.errors import BraggstreamError, UserError
+from braggstream.model.geometry import Geometry
+from braggstream.model.settings import (
+    FileSourceSettings,
+    OutputSettings,
+    RunSettings,
+    Settings,
+    SourceSettings,
+    ZmqSourceSettings,
+)
+from braggstream.pipeline.totals import Ledger
+from braggstream.run.intake import FileIntake, Intake, MessageIntake, soonest
+from braggstream.run.processor import REAL_PROCESSOR
+from braggstream.run.report import Report
+from braggstream.run.slots import SlotMemory
+from braggstream.run.stopping import StopSignals
+from braggstream.run.supervisor import Settled, Supervisor
+from braggstream.run.ties import raise_descriptor_limit
+from braggstream.sinks.json_summary import write_json_summary
+from braggstream.sources.zmq import ZmqSource
+
+DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
+"""Exit statuses, as CrystFEL's; a second stop signal gives its number plus 128."""
+
+SLOTS_A_WORKER = 2
+"""One message is processed while the next one arrives."""
+
+
+class Sink(Protocol):
+    """Where chunks go."""
+
+    def write(self, chunk: bytes) -> None:
+        """Write one chunk whole."""
+        ...
+
+    def close(self) -> None:
+        """End."""
+        ...
+
+
+def run_session(
+    geometry: Geometry,
+    settings: Settings,
+    source: SourceSettings,
+    output: OutputSettings,
+    run: RunSettings,
+    *,
+    processor: str = REAL_PROCESSOR,
+    sink: Sink | None = None,
+) -> int:
+    """Process all frames of a source; gives the exit status.
+
+    Parameters
+    ----------
+    geometry, settings, source, output, run
+        What the user chose.
+    processor : str
+        Factory of what workers do with a frame, as `module:name`.
+    sink : Sink, optional
+        Where chunks go instead of the stream file; it is closed at the end.
+
+    Raises
+    ------
+    BraggstreamError
+        Something given by the user cannot be used, workers cannot start, or results cannot be written.
+    """
+    raise_descriptor_limit()
+    n_slots = SLOTS_A_WORKER * run.n_workers + 1
+    setup = Setup(
+        processor=processor,
+        geometry=geometry,
+        settings=settings,
+        output=output,
+        n_slots=n_slots,
+        slot_bytes=settings.frame.max_message_bytes,
+        processors=tuple(sorted(os.sched_getaffinity(0))) if run.cpu_pin else (),
+    )
+    ledger = Ledger()
+    report = Report(ledger, run.status_interval_s)
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSignals())
+        memory = SlotMemory.create(n_slots, setup.slot_bytes)
+        stack.callback(memory.close)
+        intake = _open_intake(source, setup, memory, run=run, report=report)
+        stack.callback(intake.close)
+        sink = sink or open_sink(geometry, settings, output)
+        stack.callback(sink.close)
+        supervisor = Supervisor(
+            setup=setup,
+            memory=memory,
+            n_workers=run.n_workers,
+            frame_timeout_s=run.frame_timeout_s,
+            say=report.say,
+        )
+        session = Session(ledger, report, intake=intake, sink=sink, supervisor=supervisor, stop=stop)
+        try:
+            return session.run()
+        finally:
+            ledger.n_replaced_workers = supervisor.n_replaced
+            report.finish()
+            if output.json_summary is not None:
+                write_json_summary(output.json_summary, ledger.as_dict())
+
+
+class Session:
+    """The loop that everything meets in: it only ever waits for all of it together."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        report: Report,
+        *,
+        intake: Intake,
+        sink: Sink,
+        supervisor: Supervisor,
+        stop: StopSignals,
+    ) -> None:
+        self._ledger = ledger
+        self._report = report
+        self._intake = intake
+        self._sink = sink
+        self._supervisor = supervisor
+        self._stop = stop
+        self._is_open = False
+        self._is_stopping = False
+        self._error: BaseException | None = None
+
+    def run(self) -> int:
+        """Run until the frames end or the user ends it; gives the exit status."""
+        at_once = True
+        try:
+            self._supervisor.start()
+            while self._stop.n_received < 2 and not self._is_done():
+                self._wait()
+                self._turn()
+            at_once = self._stop.n_received > 1 or not self._supervisor.is_warm
+        finally:
+            self._supervisor.close(at_once=at_once)
+        if self._error is not None:
+            raise self._error
+        return self._status()
+
+    def _status(self) -> int:
+        if self._stop.n_received > 1:
+            return KILLED + self._stop.last
+        if self._stop.n_received:
+            return SHUT_DOWN if self._stop.is_shutdown else DONE
+        return DONE if self._ledger.n_processed else NOTHING_PROCESSED
+
+    def _is_done(self) -> bool:
+        return (self._is_stopping or self._intake.is_ended) and self._supervisor.n_open == 0
+
+    def _turn(self) -> None:
+        """Do everything that can be done now."""
+        self._heed_signals()
+        for settled in self._supervisor.turn():
+            self._settle(settled)
+        if self._supervisor.is_warm and not self._is_open and not self._is_stopping:
+            self._is_open = True
+            self._intake.open()
+        if self._is_open and not self._is_stopping:
+            self._take()
+        self._report.turn()
+
+    def _take(self) -> None:
+        """Take frames, as many as keep the workers busy, and hand them out."""
+        n_workers = self._supervisor.n_workers
+        for task in self._intake.take(n_workers - min(n_workers, self._supervisor.n_waiting)):
+            self._ledger.receive()
+            self._supervisor.submit(task)
+        for settled in self._supervisor.turn():
+            self._settle(settled)
+        self._report.total = self._intake.total
+        if self._intake.error is not None:
+            self._end(self._intake.error)
+
+    def _settle(self, settled: Settled) -> None:
+        """Write a frame's chunk and count the frame."""
+        outcome = settled.outcome
+        if outcome.chunk:
+            try:
+                self._sink.write(outcome.chunk)
+            except (OSError, BraggstreamError) as error:
+                self._end(_output_error(error))
+                outcome = _unwritten(outcome, error)
+        self._intake.release(settled.task)
+        self._ledger.settle(outcome)
+        self._report.outcome(outcome)
+
+    def _end(self, error: BaseException) -> None:
+        """Stop to take frames because of an error; it is raised when those in flight are finished."""
+        self._is_stopping = True
+        self._error = self._error or error
+
+    def _heed_signals(self) -> None:
+        if not self._stop.n_received:
+            return
+        self._stop.drain()
+        if not self._is_stopping and self._stop.n_received == 1:
+            n_open = self._supervisor.n_open
+            waiting = f"; finishing {n_open} frames (once more to stop at once)" if n_open else ""
+            self._report.say(f"Stopping{waiting}.")
+        self._is_stopping = True
+
+    def _wait(self) -> None:
+        """Wait until something happens or is due."""
+        poller = zmq.Poller()
+        poller.register(self._stop.descriptor, zmq.POLLIN)
+        pollables: list[Any] = list(self._supervisor.descriptors())
+        deadlines = [self._supervisor.deadline(), self._report.deadline()]
+        if self._is_open and not self._is_stopping:
+            pollables += self._intake.pollables()
+            deadlines.append(self._intake.deadline())
+        for pollable in pollables:
+            poller.register(pollable, zmq.POLLIN)
+        poller.poll(soonest(*deadlines))
+
+
+def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) -> Sink:
+    """Open the stream file and write its header."""
+    from braggstream.formats.stream_write import stream_header
+    from braggstream.sinks.stream_file import StreamFileSink
+
+    return StreamFileSink(output, stream_header(geometry.text, output, settings.indexing.target_cell))
+
+
+def _open_intake(
+    source: SourceSettings, setup: Setup, memory: SlotMemory, *, run: RunSettings, report: Report
+) -> Intake:
+    if isinstance(source, ZmqSourceSettings):
+        socket = ZmqSource(source, max_message_bytes=setup.slot_bytes, n_slots=setup.n_slots, say=report.say)
+        return MessageIntake(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start)
+    return FileIntake(open_frames(source, setup.geometry, run.serial_start))
+
+
+def open_frames(source: FileSourceSettings, geometry: Geometry, serial_start: int) -> Any:
+    """Open the list of frames; raises `UserError` where it cannot be read."""
+    from braggstream.sources.files import FileSource
+
+    return FileSource(source, geometry, serial_start)
+
+
+def _output_error(error: Exception) -> BaseException:
+    if isinstance(error, OSError):
+        return UserError(f"cannot write results: {error.strerror or error}", path=error.filename)
+    return error
+
+
+def _unwritten(outcome: FrameOutcome, error: Exception) -> FrameOutcome:
+    return FrameOutcome(
+        serial=outcome.serial,
+        status="failed",
+        filename=outcome.filename,
+        event=outcome.event,
+        sender_number=outcome.sender_number,
+        reason="output",
+        complaint=str(error),
+    )

@@ -1,0 +1,151 @@
+"""What a worker does with one piece of work: load the frame, take it through the recipe, format its chunk."""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from time import perf_counter
+from typing import Protocol
+
+from braggstream.formats.wire import FrameOutcome, Setup
+from braggstream.model.errors import FrameError
+from braggstream.model.frame import FileSlot, Frame, Message
+from braggstream.model.result import FrameResult
+
+Work = FileSlot | Message
+
+REAL_PROCESSOR = "braggstream.run.processor:FrameProcessor"
+
+STREAMED_NAME = "ZMQdata"
+"""`Image filename` of a streamed frame that does not say who it is."""
+
+
+class Unwarmed(Exception):
+    """The kernels are not ready for this frame's pixel type."""
+
+    def __init__(self, pixel_type: str) -> None:
+        super().__init__(pixel_type)
+        self.pixel_type = pixel_type
+
+
+class Processor(Protocol):
+    """Made once in the fork server, warmed up there, and inherited by every worker."""
+
+    usual_pixel_types: tuple[str, ...]
+    """Types to be ready for before the first frame."""
+
+    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
+        """Get ready for frames of these types; `after_each` is called now and then."""
+        ...
+
+    def n_compiled(self) -> int:
+        """Count the signatures that this process had to compile so far."""
+        ...
+
+    def process(self, work: Work) -> FrameOutcome:
+        """Process one frame; raises `FrameError` for a bad one and `Unwarmed` for a type not warmed up for."""
+        ...
+
+
+def make_processor(setup: Setup) -> Processor:
+    """Call the factory that the set-up names."""
+    module, _, name = setup.processor.partition(":")
+    factory: Callable[[Setup], Processor] = getattr(import_module(module), name)
+    return factory(setup)
+
+
+def outcome_of(processor: Processor, work: Work) -> FrameOutcome:
+    """Process one frame; whatever goes wrong with it becomes a row of the ledger.
+
+    An error outside `FrameError` is a bug: it is told with its traceback, and costs this frame only.
+    """
+    try:
+        return processor.process(work)
+    except Unwarmed as state:
+        return failure_of(work, status="unwarmed", pixel_type=state.pixel_type)
+    except FrameError as error:
+        return failure_of(work, reason=error.reason, complaint=str(error))
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        return failure_of(work, reason="internal", complaint=f"{type(error).__name__}: {error}")
+
+
+def failure_of(work: Work, **more: str) -> FrameOutcome:
+    """Give the outcome of a frame that was not processed."""
+    filename, event = name_of(work)
+    return FrameOutcome(serial=work.serial, filename=filename, event=event, **{"status": "failed", **more})  # type: ignore[arg-type]
+
+
+def name_of(work: Work) -> tuple[str, str]:
+    """Name a frame as it is called before it is loaded: file and event."""
+    if isinstance(work, FileSlot):
+        return work.filename, work.event
+    return STREAMED_NAME, f"//{work.serial}"
+
+
+class FrameProcessor:
+    """The real processor: `FrameLoader`, `Recipe`, `format_chunk`."""
+
+    usual_pixel_types = ("int32", "uint16", "float32")
+
+    def __init__(self, setup: Setup) -> None:
+        from braggstream.pipeline.loading import FrameLoader
+        from braggstream.pipeline.recipe import Recipe
+
+        self._geometry = setup.geometry
+        self._output = setup.output
+        self._loader = FrameLoader(setup.geometry, setup.settings.frame)
+        self._recipe = Recipe(setup.geometry, setup.settings)
+        self._warmed: set[str] = set()
+
+    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
+        """Compile or load the kernels for these types."""
+        from braggstream.kernels.warm import warm_up
+
+        wanted = tuple(pixel_types)
+        warm_up(wanted, after_each=after_each)
+        self._warmed.update(wanted)
+
+    def n_compiled(self) -> int:
+        """Count the signatures that this process had to compile so far."""
+        from braggstream.kernels._jit import n_compiled
+
+        return n_compiled()
+
+    def process(self, work: Work) -> FrameOutcome:
+        """Process one frame; raises `FrameError` or `Unwarmed`."""
+        from braggstream.formats.stream_write import format_chunk
+
+        n_before = self.n_compiled()
+        started = perf_counter()
+        frame = self.load(work)
+        if frame.pixels.dtype.name not in self._warmed:
+            raise Unwarmed(frame.pixels.dtype.name)
+        loaded = perf_counter()
+        result = self.find(frame)
+        is_written = result.is_hit or self._output.write_non_hits
+        found = perf_counter()
+        chunk = format_chunk(result, self._geometry, self._output) if is_written else b""
+        return FrameOutcome(
+            serial=work.serial,
+            status="written" if is_written else "skipped",
+            filename=result.identity.filename,
+            event=result.identity.event,
+            chunk=chunk,
+            is_hit=result.is_hit,
+            n_crystals=len(result.crystals),
+            sender_number=result.identity.sender_number,
+            warnings=result.warnings,
+            timings={"load": loaded - started, **result.timings, "format": perf_counter() - found},
+            n_compiled=self.n_compiled() - n_before,
+        )
+
+    def load(self, work: Work) -> Frame:
+        """Decode a frame; raises `FrameError`."""
+        if isinstance(work, FileSlot):
+            return self._loader.from_file(work)
+        return self._loader.from_message(work)
+
+    def find(self, frame: Frame) -> FrameResult:
+        """Take a frame through the recipe."""
+        return self._recipe.process(frame)

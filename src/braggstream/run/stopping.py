@@ -1,0 +1,63 @@
+"""Signals that end a session: they set a flag and wake the loop, and nothing else."""
+
+import contextlib
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from braggstream.run.ties import STOP_SIGNALS
+
+
+class StopSignals:
+    """Counts signals while it is entered; does nothing outside the main thread, where Python forbids it.
+
+    The third signal ends the process as if nobody listened: the way out where the loop itself is stuck.
+    """
+
+    def __init__(self) -> None:
+        self.n_received = 0
+        """Stop signals so far: one ends the session in good order, two at once."""
+        self.last = 0
+        """Number of the last one."""
+        self.is_shutdown = False
+        """Whether the first one was SIGUSR1, which ends with status 1."""
+        self._before: dict[int, Any] = {}
+        self._wake, self._wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @property
+    def descriptor(self) -> int:
+        """Becomes readable when a signal comes."""
+        return self._wake
+
+    def drain(self) -> None:
+        """Make the descriptor unreadable again."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake, 64):
+                pass
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(ValueError):  # Not the main thread.
+            for number in (*STOP_SIGNALS, signal.SIGUSR1):
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # `nohup` means that the terminal may go.
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._wake)
+        os.close(self._wake_up)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.n_received += 1
+        self.last = number
+        if self.n_received == 1:
+            self.is_shutdown = number == signal.SIGUSR1
+        if self.n_received >= 3:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        os.write(self._wake_up, b"s")

@@ -1,0 +1,203 @@
+"""Frames from a ZeroMQ socket: asked for one by one, broadcast, or pushed.
+
+The socket connects and never binds.  Nothing here waits: the caller polls `socket` and `monitor`, and then calls
+`turn` and `receive`.
+
+Asking speaks the protocol of a REQ socket through a DEALER socket, which on the wire is the same.  A REQ socket has
+to be thrown away when a reply does not come, and the sender's late reply then goes nowhere: a frame lost after each
+long silence.  Here the connection stays, every reply is taken, and a question is only repeated where its reply can
+no longer be expected: at once when the connection broke, else after growing intervals.
+"""
+
+import contextlib
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from braggstream.model.errors import UserError
+from braggstream.model.settings import ZmqSourceSettings
+
+MAX_RETRY_S = 300.0
+"""A question is repeated at least so often while nothing comes."""
+SHORT_BYTES = 15
+"""A reply of up to so many bytes is no frame (the reference discards it unread)."""
+SHORT_PAUSE_S = 0.1
+"""After a short reply, which says that there is no frame, the next question waits so long."""
+SILENCE_S = 10.0
+"""The first notice that nothing arrives comes after so long; the following ones at growing intervals."""
+PULL_AHEAD = 2
+"""Messages that ZeroMQ may hold beyond those in slots: they are lost if the program is killed."""
+MIN_BROADCAST_AHEAD = 16
+
+KEEPALIVE = {"TCP_KEEPALIVE": 1, "TCP_KEEPALIVE_IDLE": 30, "TCP_KEEPALIVE_INTVL": 10, "TCP_KEEPALIVE_CNT": 3}
+EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+
+
+class ZmqSource:
+    """One socket, of the kind that the settings choose."""
+
+    def __init__(
+        self,
+        settings: ZmqSourceSettings,
+        *,
+        max_message_bytes: int,
+        n_slots: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._tags = sorted((tag.encode() for tag in settings.subscribe), key=len, reverse=True)
+        self._ahead = PULL_AHEAD if settings.pull else max(MIN_BROADCAST_AHEAD, n_slots)
+        self._max_message_bytes = max_message_bytes
+        self._context = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, 16)
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: Any = None
+        self._is_connected = False
+        self._asked: list[float] = []
+        """When each question without a reply was sent [s, monotonic]."""
+        self._retry_s = settings.reply_timeout_s
+        self._pause_until = 0.0
+        self._heard = monotonic()
+        self._silence_s = SILENCE_S
+        try:
+            self._check_endpoint()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """What to poll for reading: messages, and news of the connection."""
+        return (self._socket, self._monitor) if self._socket is not None else ()
+
+    @property
+    def socket(self) -> Any:
+        """The socket on which messages arrive; None before `open`."""
+        return self._socket
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether each message has to be asked for."""
+        return self._settings.request is not None
+
+    def open(self) -> None:
+        """Connect; from now on the sender may send."""
+        chosen = self._settings
+        kind = zmq.DEALER if self.is_asking else zmq.PULL if chosen.pull else zmq.SUB
+        socket = self._context.socket(kind)
+        self._socket = socket
+        socket.linger = 0
+        socket.set(zmq.MAXMSGSIZE, self._max_message_bytes)
+        for name, value in KEEPALIVE.items():
+            socket.set(getattr(zmq, name), value)
+        if not self.is_asking:
+            socket.set(zmq.RCVHWM, self._ahead)
+        for tag in self._tags:
+            socket.subscribe(tag)
+        self._monitor = socket.get_monitor_socket(EVENTS)
+        socket.connect(chosen.endpoint)
+        self._heard = monotonic()
+        self._say(f"Connecting to {chosen.endpoint} ({self._kind()}).")
+
+    def close(self) -> None:
+        """Disconnect; messages that were not received are gone."""
+        if self._socket is not None:
+            self._socket.disable_monitor()
+            self._socket.close()
+            self._socket = None
+        self._context.term()
+
+    def turn(self, *, has_room: bool) -> None:
+        """Hear about the connection; ask for a message where one is wanted; tell of long silence."""
+        now = monotonic()
+        self._hear_connection()
+        if has_room and self.is_asking:
+            self._ask(now)
+        if not has_room:
+            self._heard = now  # It is we who let the sender wait.
+        elif now - self._heard > self._silence_s:
+            self._say(f"No frame from {self._settings.endpoint} for {now - self._heard:.0f} s; still waiting.")
+            self._silence_s *= 2
+
+    def deadline(self) -> float:
+        """Give the time of the next `turn` that is not caused by a message [s, monotonic]."""
+        silence = self._heard + self._silence_s
+        if not self.is_asking or not self._is_connected:
+            return silence
+        return min(silence, self._asked[-1] + self._retry_s if self._asked else self._pause_until)
+
+    def receive(self) -> memoryview | None:
+        """Take a message that has arrived, without its tag; None where there is none."""
+        assert self._socket is not None
+        try:
+            parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        self._heard, self._silence_s = monotonic(), SILENCE_S
+        payload: memoryview = parts[-1].buffer
+        if self.is_asking:
+            if self._asked:
+                self._asked.pop()
+            self._retry_s = self._settings.reply_timeout_s
+            if len(payload) <= SHORT_BYTES:
+                self._pause_until = self._heard + SHORT_PAUSE_S
+        return self._untagged(payload) if len(parts) == 1 else payload
+
+    def _untagged(self, payload: memoryview) -> memoryview:
+        """Cut off a tag that is glued to the front of the message."""
+        for tag in self._tags:
+            if tag and bytes(payload[: len(tag)]) == tag:
+                return payload[len(tag) :]
+        return payload
+
+    def _ask(self, now: float) -> None:
+        assert self._socket is not None
+        if not self._is_connected or now < self._pause_until:
+            return
+        if self._asked:
+            if now - self._asked[-1] < self._retry_s:
+                return
+            self._say(f"No reply from {self._settings.endpoint} for {now - self._heard:.0f} s; asking again.")
+            self._retry_s = min(2.0 * self._retry_s, MAX_RETRY_S)
+        if self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+            return  # A late reply to an earlier question is here.
+        request = self._settings.request
+        assert request is not None
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart([b"", request.encode()], zmq.NOBLOCK)
+            self._asked.append(now)
+
+    def _hear_connection(self) -> None:
+        """Take note of connections made and lost; the replies to earlier questions do not survive a loss."""
+        while self._monitor is not None and self._monitor.get(zmq.EVENTS) & zmq.POLLIN:
+            event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+            was_connected, self._is_connected = self._is_connected, event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if self._is_connected:
+                self._say(f"Connected to {self._settings.endpoint}.")
+            elif was_connected:
+                self._say(f"Lost the connection to {self._settings.endpoint}; connecting again.")
+                self._asked.clear()
+                self._retry_s = self._settings.reply_timeout_s
+
+    def _kind(self) -> str:
+        if self.is_asking:
+            return f"REQ, asking with {self._settings.request!r}"
+        if self._settings.pull:
+            return "PULL"
+        return "SUB, subscribed to " + ", ".join(repr(tag) for tag in self._settings.subscribe)
+
+    def _check_endpoint(self) -> None:
+        """Let ZeroMQ judge the address, with a kind of socket to which no sender gives a frame."""
+        with self._context.socket(zmq.PAIR) as socket:
+            socket.linger = 0
+            try:
+                socket.connect(self._settings.endpoint)
+            except zmq.ZMQError as error:
+                raise UserError(
+                    f"--zmq-input={self._settings.endpoint}: {error.strerror}: "
+                    "expected an address such as tcp://127.0.0.1:5002"
+                ) from error

@@ -1,0 +1,70 @@
+"""A small processor for tests of processes: no kernels, no geometry, and it misbehaves on demand.
+
+A frame's name (file name, or text of the message) says what happens to it.
+"""
+
+import os
+import signal
+import time
+
+from braggstream.formats.wire import FrameOutcome
+from braggstream.model.errors import DecodeError, UserError
+from braggstream.model.frame import FileSlot
+from braggstream.run.processor import Unwarmed
+
+
+class FakeProcessor:
+    usual_pixel_types = ("int32",)
+
+    def __init__(self, setup):
+        self.setup = setup
+        self.warmed = set()
+        self.n = 0
+        if setup.geometry.path == "broken.geom":
+            raise UserError("no panel", path="broken.geom", line=3)
+
+    def warm_up(self, pixel_types, after_each):
+        if self.setup.geometry.path == "slow.geom":
+            time.sleep(60)
+        for name in pixel_types:
+            if name == "complex64":
+                raise TypeError("no such kernel")
+            self.warmed.add(name)
+            self.n += name not in ("int32", "uint16")
+            after_each()
+
+    def n_compiled(self):
+        return self.n
+
+    def process(self, work):
+        if isinstance(work, FileSlot):
+            name = work.filename
+        else:
+            name = bytes(work.payload[:64]).split(b"\0")[0].decode("latin-1")
+        word, _, rest = name.partition(":")
+        if word == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif word in ("hang", "slow"):
+            time.sleep(float(rest or 600))
+        elif word == "bad":
+            raise DecodeError("not a frame")
+        elif word == "bug":
+            raise ZeroDivisionError("a bug")
+        elif word == "type" and rest not in self.warmed:
+            raise Unwarmed(rest)
+        is_hit = word != "blank"
+        is_written = is_hit or self.setup.output.write_non_hits
+        size = int(rest) if word == "big" else 10
+        chunk = f"frame {name} serial {work.serial} worker {os.getpid()} {'x' * size}\n".encode()
+        return FrameOutcome(
+            serial=work.serial,
+            status="written" if is_written else "skipped",
+            filename=name,
+            event="//",
+            chunk=chunk if is_written else b"",
+            is_hit=is_hit,
+            n_crystals=2 if word == "crystal" else 0,
+            sender_number=int(rest) if word == "number" else None,
+            timings={"load": 0.5},
+            warnings=("odd",) if word == "warn" else (),
+        )
