@@ -10,7 +10,10 @@ from braggstream.model.geometry import AxisRole, Quantity
 
 MAX_INDEX = 2**31 - 1
 """Largest pixel index or fixed axis index."""
+MAX_BITS = 2**64
+"""Sets of bits are below this."""
 
+_PLAIN_BITS = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(?![0-9a-fA-F.pP])")
 _VECTOR_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _VECTOR_TERM = re.compile(rf"([+-]?)({_VECTOR_NUMBER}?)([xyz])")
 _VECTOR = re.compile(rf"[+-]?{_VECTOR_NUMBER}?[xyz](?:[+-]{_VECTOR_NUMBER}?[xyz])*")
@@ -67,10 +70,16 @@ def pixel_count(value: str, complain: Complain) -> int:
 def bits(value: str, complain: Complain) -> int:
     """Read the bits of a mask: decimal or hexadecimal."""
     found = number(value, complain)
-    if not 0 <= found < 2.0**64:
+    # A double has not enough digits for 64 bits, so plain integers are read again as such.
+    plain = _PLAIN_BITS.match(value)
+    if plain is not None:
+        digits = plain[1]
+        pattern = int(digits, 16 if digits[:2].lower() == "0x" else 10)
+    else:
+        pattern = int(found) if abs(found) < MAX_BITS else -1
+    if not 0 <= pattern < MAX_BITS:
         raise StatementError(f"'{shown(value)}' is no set of bits, expected a number from 0 to 0xffffffffffffffff")
-    exact = re.match(r"\+?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(?![0-9a-fA-F.pP])", value)
-    return int(exact[1], 16 if exact[1][:2] in ("0x", "0X") else 10) if exact else int(found)
+    return pattern
 
 
 def switch(value: str, complain: Complain) -> bool:

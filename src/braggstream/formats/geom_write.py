@@ -84,8 +84,9 @@ def _placement(panel: Panel) -> Iterator[Line]:
 
 
 def _direction(vector: tuple[float, float, float]) -> str:
+    """Write a direction without exponents, which the format has not, and without a negative zero."""
     return " ".join(
-        np.format_float_positional(part, unique=True, trim="-", sign=True) + axis
+        np.format_float_positional(part + 0.0, unique=True, trim="-", sign=True) + axis
         for part, axis in zip(vector, "xyz", strict=True)
     )
 
