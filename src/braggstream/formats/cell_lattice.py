@@ -71,8 +71,8 @@ def check_cell(cell: UnitCell, lines: Mapping[str, int]) -> UnitCell:
         cell = replace(cell, unique_axis=_find_unique_axis(cell, lines))
     fault = _misfit(cell)
     if fault is not None:
-        kind = f"{cell.lattice_type} (unique axis {cell.unique_axis})".removesuffix(" (unique axis *)")
-        raise CellError(f"a {kind} cell has {fault[0]}, and this one has not", lines.get(fault[1]))
+        kind = f"{cell.lattice_type} cells (unique axis {cell.unique_axis})".removesuffix(" (unique axis *)")
+        raise CellError(f"{kind} have {fault[0]}, and this one has not", lines.get(fault[1]))
     return cell
 
 

@@ -44,7 +44,7 @@ class ValueRanges:
 def _limits(dtype: np.dtype[Any]) -> Interval:
     if dtype.kind == "f":
         limits = np.finfo(dtype)
-        return limits.min, limits.max
+        return float(limits.min), float(limits.max)
     integers = np.iinfo(dtype)
     return integers.min, integers.max
 
@@ -69,7 +69,8 @@ def _round_up(value: float, dtype: np.dtype[Any]) -> Any:
     if dtype.kind != "f":
         return ceil(value)
     nearest = dtype.type(value)
-    return nearest if nearest >= value else np.nextafter(nearest, dtype.type(inf))
+    # Compared as Python floats: NumPy would round the value to the dtype first.
+    return nearest if float(nearest) >= value else np.nextafter(nearest, dtype.type(inf))
 
 
 def _equal_range(value: float, dtype: np.dtype[Any]) -> Interval:
