@@ -276,6 +276,14 @@ class TestCameraLengthAndShift:
         geometry = parse_geometry(f"{BEAM}detector_shift_x = nan\ndetector_shift_y = 1 mm\n{PANEL}")
         assert geometry.detector(headers(), 1.0).poses[0, 0] == pytest.approx([-0.004, 0.002, 0.1])
 
+    @pytest.mark.parametrize(("clen", "shift"), [(0.0, 0.0), (0.1, inf), (0.1, -inf)])
+    def test_a_plane_through_the_sample_fails_the_frame(self, clen, shift):
+        geometry = parse_geometry(
+            f"wavelength = 1 A\nclen = /z m\ndetector_shift_x = /x\ndetector_shift_y = 0\n{PANEL}"
+        )
+        with pytest.raises(HeaderError, match="panel p into a plane through the sample"):
+            geometry.detector(headers(**{"/z": clen, "/x": shift}), 1.0)
+
 
 class TestPanelFields:
     def test_integers_are_loose(self):
@@ -636,6 +644,25 @@ class TestGroups:
     def test_old_rigid_groups_are_ignored(self):
         text = BEAM + PANEL + "rigid_group_a = p\nrigid_group_collection_b = a\n"
         assert parse_geometry(text).notices == ()
+
+
+class TestHugeFiles:
+    """Files of the largest size are refused in seconds."""
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("p/fs = " + "x+" * 8_000_000, "longer than 65536 characters"),
+            ("p/fs = " + "9" * 60_000, "is no direction"),
+            ("p/res = " + "9" * 60_000, "too large"),
+            ("".join(f"p{n}/min_fs = 1\n" for n in range(100_000)), "more than 10000 panels"),
+            ("".join(f"bad{n}/min_fs = 1\n" for n in range(100_000)), "more than 10000 panels"),
+            ("x" * 16_000_000, "longer than 65536 characters"),
+        ],
+    )
+    def test_refused(self, text, told):
+        assert told in message(text)
+        assert len(message(text)) < 300
 
 
 class TestPeakList:

@@ -2,8 +2,8 @@
 
 import re
 
-_DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-_HEXADECIMAL = r"0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?"
+_DECIMAL = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_HEXADECIMAL = r"0[xX](?:[0-9a-fA-F]+(?:\.[0-9a-fA-F]*)?|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?"
 _WORD = r"(?:inf(?:inity)?|nan(?:\([0-9a-zA-Z_]*\))?)"
 _NUMBER = re.compile(rf"[+-]?(?:(?P<hex>{_HEXADECIMAL})|{_DECIMAL}|(?P<word>(?i:{_WORD})))")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")

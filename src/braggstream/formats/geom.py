@@ -23,6 +23,9 @@ MAX_STREAM_BYTES = 1 << 20
 MAX_PIXELS = 1 << 30
 """Most pixels of all panels together."""
 
+MAX_OWNERS = 10_000
+"""Most panels, and most bad regions."""
+
 
 class _Place(TypedDict):
     path: str
@@ -81,6 +84,8 @@ class _Reader:
     def take(self, statement: Statement) -> None:
         """Take one statement in; raises `StatementError`."""
         owner = statement.owner
+        if len(self._panels) > MAX_OWNERS or len(self._regions) > MAX_OWNERS:
+            raise StatementError(f"there are more than {MAX_OWNERS} panels or bad regions")
         if owner is None:
             self._take_top_level(statement)
         elif owner.startswith("bad"):

@@ -8,6 +8,9 @@ from braggstream.formats.text_file import split_lines
 Complain = Callable[[str], None]
 """Takes a remark about a statement that has no effect, or not the expected one."""
 
+MAX_LENGTH = 1 << 16
+"""Longest statement [characters]."""
+
 _BLANKS = " \t"
 
 
@@ -32,6 +35,8 @@ def read_statement(line: str, number: int) -> Statement | None:
     content = line.lstrip(_BLANKS).partition(";")[0].rstrip(_BLANKS)
     if not content:
         return None
+    if len(content) > MAX_LENGTH:
+        raise StatementError(f"the line is longer than {MAX_LENGTH} characters")
     key, equals, value = content.partition("=")
     if not equals:
         raise StatementError(

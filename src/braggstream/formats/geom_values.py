@@ -14,7 +14,7 @@ MAX_BITS = 2**64
 """Sets of bits are below this."""
 
 _PLAIN_BITS = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(?![0-9a-fA-F.pP])")
-_VECTOR_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+_VECTOR_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _VECTOR_TERM = re.compile(rf"([+-]?)({_VECTOR_NUMBER}?)([xyz])")
 _VECTOR = re.compile(rf"[+-]?{_VECTOR_NUMBER}?[xyz](?:[+-]{_VECTOR_NUMBER}?[xyz])*")
 _LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]+)")

@@ -10,6 +10,7 @@ from math import inf, isnan
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braggstream.model.constants import HC_EV_ANGSTROM, wavelength_of_electron, wavelength_of_photon
 from braggstream.model.detector import Detector
@@ -227,6 +228,14 @@ class Geometry:
             self._cache[key] = found
         return found
 
+    def _check_poses(self, poses: NDArray[np.float64]) -> None:
+        """Refuse a panel that the sample sees edge-on or not at all: no ray could be traced to it."""
+        volumes = np.abs(np.linalg.det(poses))
+        sound = (volumes > 1e-12 * np.linalg.norm(poses, axis=2).prod(axis=1)) & (volumes < inf)
+        if not sound.all():
+            name = self.panels[int(np.argmin(sound))].name
+            raise HeaderError(f"camera length and shifts put panel {name} into a plane through the sample")
+
     def _place(self, clen: float, shift_x: float, shift_y: float, wavelength: float) -> Detector:
         panels = self.panels
         pixel = np.array([1.0 / panel.res for panel in panels])
@@ -240,6 +249,7 @@ class Geometry:
             )
             poses[number, 1] = np.array(panel.fs) * size
             poses[number, 2] = np.array(panel.ss) * size
+        self._check_poses(poses)
         photon_energy = HC_EV_ANGSTROM / wavelength
         gains = [
             panel.adu_per_photon if panel.adu_per_photon is not None else (panel.adu_per_ev or 0.0) * photon_energy
