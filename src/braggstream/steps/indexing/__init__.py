@@ -1,0 +1,65 @@
+"""Find lattices in the peaks of a frame.
+
+A method is one module and one line in `INDEXERS`.  Importing this package loads no kernel; `make_lattice_finder` does.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.model.cell import UnitCell
+from braggstream.model.settings import FfbidxSettings, IndexingSettings
+from braggstream.steps.indexing.methods import INDEXERS, check_methods
+from braggstream.steps.indexing.outcome import IndexingOutcome
+
+if TYPE_CHECKING:
+    from braggstream.steps.view import PeakView
+
+LatticeFinder = Callable[["PeakView"], IndexingOutcome]
+
+__all__ = ["INDEXERS", "IndexingOutcome", "LatticeFinder", "check_methods", "index_q", "make_lattice_finder"]
+
+
+def make_lattice_finder(settings: IndexingSettings) -> LatticeFinder:
+    """Set up the methods and checks that the settings ask for.
+
+    Raises
+    ------
+    UserError
+        For a method that is not there, or that needs a unit cell where there is none.
+    """
+    from braggstream.steps.indexing.attempts import AttemptLoop
+
+    return AttemptLoop(settings)
+
+
+def index_q(
+    q: NDArray[np.float64], target_cell: UnitCell, settings: FfbidxSettings | None = None
+) -> list[NDArray[np.float64]]:
+    """Find a known lattice in scattering vectors, without any further check.
+
+    Parameters
+    ----------
+    q : float64[n, 3]
+        Scattering vectors, no 2 pi, strongest first [Å⁻¹].
+    target_cell : UnitCell
+        The cell that is expected.
+    settings : FfbidxSettings, optional
+        Parameters of the search.
+
+    Returns
+    -------
+    list of float64[3, 3]
+        Reciprocal axes as rows a*, b*, c*, in the setting of the target, best first [Å⁻¹].
+
+    Raises
+    ------
+    UserError
+        For parameters out of their limits.
+    """
+    from braggstream.steps.indexing.ffbidx import make_indexer
+
+    chosen = IndexingSettings(target_cell=target_cell, ffbidx=settings or FfbidxSettings())
+    return make_indexer(chosen)(np.ascontiguousarray(q, np.float64).reshape(-1, 3))

@@ -1,0 +1,127 @@
+"""The attempts on one frame: which method, with which peaks, how often, and which lattices are accepted."""
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.model.crystal import Crystal
+from braggstream.model.settings import IndexingSettings
+from braggstream.steps.indexing.cell_check import CellCheck
+from braggstream.steps.indexing.methods import make_indexers
+from braggstream.steps.indexing.outcome import IndexingOutcome
+from braggstream.steps.indexing.peak_check import are_similar, explains_enough, unexplained
+from braggstream.steps.view import PeakView
+
+FloatArray = NDArray[np.float64]
+Indexer = Callable[[FloatArray], list[FloatArray]]
+
+MAX_TRIES = 6
+"""Attempts with one method."""
+MIN_PEAKS_TO_RETRY = 6
+MIN_PEAKS_TO_GO_ON = 5
+"""Peaks left for a further lattice."""
+DELETED_PART = 10
+"""Of every so many peaks the weakest one is deleted before another attempt."""
+MAX_DEVIATION = 0.1
+"""Relative deviation from an estimate that gives a warning."""
+
+
+class AttemptLoop:
+    """CrystFEL's rules for trying methods on a frame and for accepting crystals."""
+
+    def __init__(self, settings: IndexingSettings) -> None:
+        self._settings = settings
+        self._indexers = cast(dict[str, Indexer], make_indexers(settings))
+        target = settings.target_cell
+        self._check = CellCheck(target, settings.tolerance) if settings.check_cell and target else None
+
+    def __call__(self, view: PeakView) -> IndexingOutcome:
+        """Find the lattices of a frame; a frame without peaks has none."""
+        warnings = self._deviations(view)
+        if len(view):
+            strongest_first = view.take(np.argsort(-view.peaks.intensity, kind="stable"))
+            for name, indexer in self._indexers.items():
+                crystals, n_tries = self._try_method(name, indexer, strongest_first)
+                if crystals:
+                    return IndexingOutcome(
+                        crystals=tuple(crystals), indexed_by=name, n_tries=n_tries, warnings=warnings
+                    )
+        return IndexingOutcome(warnings=warnings)
+
+    def _try_method(self, name: str, indexer: Indexer, view: PeakView) -> tuple[list[Crystal], int]:
+        crystals: list[Crystal] = []
+        n_tries = 0
+        left: PeakView | None = view
+        while left is not None and n_tries < MAX_TRIES:
+            found = self._attempt(name, indexer, left, crystals)
+            n_tries += 1
+            if found is None:
+                left = self._without_weakest(left)
+            else:
+                crystals.append(found)
+                left = self._without_explained(left, found)
+        return crystals, n_tries
+
+    def _attempt(self, name: str, indexer: Indexer, view: PeakView, accepted: list[Crystal]) -> Crystal | None:
+        """The first acceptable crystal among the lattices that a method finds."""
+        for axes in indexer(view.q):
+            crystal = self._accept(self._crystal(name, axes), view)
+            if crystal is not None and not any(are_similar(crystal, other) for other in accepted):
+                return crystal
+        return None
+
+    def _crystal(self, name: str, axes: FloatArray) -> Crystal:
+        target = self._settings.target_cell
+        if target is None:
+            return Crystal(reciprocal_axes=axes, indexed_by=name)
+        return Crystal(
+            reciprocal_axes=axes,
+            lattice_type=target.lattice_type,
+            centring=target.centring,
+            unique_axis=target.unique_axis,
+            indexed_by=name,
+        )
+
+    def _accept(self, candidate: Crystal, view: PeakView) -> Crystal | None:
+        """Check the cell, refine, check the refined cell and the peaks, in this order; None = rejected."""
+        crystal: Crystal | None = candidate
+        if self._check is not None:
+            crystal = self._check.reindexed(candidate)
+        if crystal is not None and self._settings.refine:
+            from braggstream.steps.refinement import refine_crystal
+
+            # Without a cell check the axes are in no particular order, so the target's constraints do not apply.
+            target = None if self._check is None else self._settings.target_cell
+            crystal = refine_crystal(crystal, view, target)
+        if crystal is None or (self._check is not None and not self._check.fits(crystal)):
+            return None
+        if self._settings.check_peaks and not explains_enough(crystal, view, multi=self._settings.multi):
+            return None
+        return crystal
+
+    def _without_weakest(self, view: PeakView) -> PeakView | None:
+        n_deleted = len(view) // DELETED_PART
+        if not self._settings.retry or len(view) < MIN_PEAKS_TO_RETRY or n_deleted == 0:
+            return None
+        return view.take(np.arange(len(view) - n_deleted))
+
+    def _without_explained(self, view: PeakView, crystal: Crystal) -> PeakView | None:
+        if not self._settings.multi:
+            return None
+        left = view.take(np.flatnonzero(unexplained(crystal, view)))
+        return left if len(left) >= MIN_PEAKS_TO_GO_ON else None
+
+    def _deviations(self, view: PeakView) -> tuple[str, ...]:
+        """Say where the frame is far from the estimates."""
+        chosen = self._settings
+        pairs = (
+            ("wavelength", view.wavelength, chosen.wavelength_estimate, "Å"),
+            ("camera length", view.detector.average_camera_length, chosen.camera_length_estimate, "m"),
+        )
+        return tuple(
+            f"{name} {value:.6g} {unit} is more than 10 % off the estimate of {estimate:.6g} {unit}"
+            for name, value, estimate, unit in pairs
+            if estimate is not None and not abs(value - estimate) <= MAX_DEVIATION * estimate
+        )

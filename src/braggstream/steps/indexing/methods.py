@@ -1,0 +1,98 @@
+"""Names of indexing methods: which there are, and what is wrong with a list of them.
+
+Nothing here loads a kernel, so that a parent process can check an option without compiling anything.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+
+from braggstream.model.errors import UserError
+from braggstream.model.settings import IndexingSettings
+
+INDEXERS: Mapping[str, str] = {"ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer"}
+"""Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
+
+NEED_CELL = frozenset({"ffbidx"})
+"""Methods that look for a known cell only."""
+
+NO_INDEXING = "none"
+
+_REFERENCE_METHODS = frozenset(
+    ["dirax", "asdf", "mosflm", "felix", "xds", "taketwo", "xgandalf", "pinkindexer", "smallcell", "file", "simulation"]
+)
+_OLD_MODIFIERS = frozenset(
+    ["latt", "nolatt", "cell", "nocell", "retry", "noretry", "multi", "nomulti", "refine", "norefine", "raw", "bad", "comb", "axes"]
+)
+
+
+def parse_methods(words: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split method words into names and notices about ignored modifiers such as `-latt-cell`.
+
+    Raises
+    ------
+    UserError
+        For a name that is unknown, not built here or given twice, and for an unknown modifier.
+    """
+    names: list[str] = []
+    notices: list[str] = []
+    for word in words:
+        name, *modifiers = word.strip().split("-")
+        _check_name(name)
+        _check_modifiers(word, modifiers)
+        if modifiers:
+            notices.append(
+                f"--indexing: {word}: ignored: -{'-'.join(modifiers)} (the cell is used as far as it is known)"
+            )
+        if name in names:
+            raise UserError(f"--indexing: {name} is there twice; each method is tried once")
+        names.append(name)
+    if not names:
+        raise UserError(f"--indexing: expected one or more of {_available()}")
+    return tuple(names), tuple(notices)
+
+
+def check_methods(methods: Iterable[str], *, has_cell: bool = True) -> tuple[str, ...]:
+    """Check a list of methods; gives notices for the user, one line each.
+
+    Raises
+    ------
+    UserError
+        As `parse_methods`, and where a method needs a cell and there is none.
+    """
+    names, notices = parse_methods(methods)
+    for name in names:
+        if name in NEED_CELL and not has_cell:
+            raise UserError(f"--indexing={name} needs a unit cell: give one with -p")
+    return notices
+
+
+def make_indexers(settings: IndexingSettings) -> dict[str, object]:
+    """Make the indexer of each method, in the order in which they are tried."""
+    check_methods(settings.methods, has_cell=settings.target_cell is not None)
+    names, _ = parse_methods(settings.methods)
+    indexers: dict[str, object] = {}
+    for name in names:
+        if name != NO_INDEXING:
+            module, factory = INDEXERS[name].split(":")
+            indexers[name] = getattr(import_module(module), factory)(settings)
+    return indexers
+
+
+def _check_name(name: str) -> None:
+    if name in INDEXERS or name == NO_INDEXING:
+        return
+    if name.lower() in _REFERENCE_METHODS:
+        raise UserError(
+            f"--indexing: {name} is a method of CrystFEL that is not built here; there are {_available()}"
+        )
+    raise UserError(f"--indexing: unknown method '{name}'; there are {_available()}")
+
+
+def _check_modifiers(word: str, modifiers: Iterable[str]) -> None:
+    for modifier in modifiers:
+        if modifier not in _OLD_MODIFIERS:
+            raise UserError(f"--indexing: {word}: unknown modifier '-{modifier}'; the name of the method is enough")
+
+
+def _available() -> str:
+    return ", ".join([*INDEXERS, NO_INDEXING])
