@@ -107,6 +107,7 @@ class ZmqSource:
         """Disconnect; messages that were not received are gone."""
         if self._socket is not None:
             self._socket.disable_monitor()
+            self._monitor.close(linger=0)
             self._socket.close()
             self._socket = None
         self._context.term()
@@ -150,7 +151,7 @@ class ZmqSource:
     def _untagged(self, payload: memoryview) -> memoryview:
         """Cut off a tag that is glued to the front of the message."""
         for tag in self._tags:
-            if tag and bytes(payload[: len(tag)]) == tag:
+            if tag and payload[: len(tag)].tobytes() == tag:
                 return payload[len(tag) :]
         return payload
 

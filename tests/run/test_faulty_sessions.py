@@ -1,0 +1,212 @@
+"""What a session does when processes die, hang, or are told to stop: nothing is lost but what the ledger names."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from session_fakes.senders import Pusher, Replier
+from session_fakes.session_process import SessionProcess, descendants, eventually, is_running
+
+pytestmark = pytest.mark.system
+
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP]
+
+
+def files(tmp_path, *names, **run):
+    return SessionProcess(tmp_path, names=list(names), run={"n_workers": 2, **run})
+
+
+def summary_of(session):
+    summary = json.loads(session.summary.read_text())
+    frames = summary["frames"]
+    assert frames["received"] == sum(frames[row] for row in ("written", "skipped", "failed", "in_flight"))
+    assert frames["failed"] == sum(summary["failed_by_reason"].values())
+    return summary
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 4])
+def test_frames_of_a_list(tmp_path, n_workers):
+    names = [f"f{n}" for n in range(50)]
+    with files(tmp_path, *names, n_workers=n_workers, serial_start=7) as session:
+        assert session.wait() == 0
+        assert sorted(session.names()) == sorted(names)
+        assert sorted(serial for _, serial in session.written()) == list(range(7, 57))
+
+
+def test_rows_of_the_ledger(tmp_path):
+    names = ["a", "crystal", "crystal", "blank", "bad", "bug", "warn", "crash", "hang", "b"]
+    output = {"write_non_hits": False}
+    run = {"n_workers": 2, "frame_timeout_s": 0.5}
+    with SessionProcess(tmp_path, names=names, output=output, run=run) as session:
+        assert session.wait() == 0
+        summary = summary_of(session)
+        assert sorted(session.names()) == ["a", "b", "crystal", "crystal", "warn"]
+        assert summary["failed_by_reason"] == {"crash": 1, "decode": 1, "internal": 1, "timeout": 1}
+        assert summary["frames"]["skipped"] == 1
+        assert (summary["processed"], summary["hits"], summary["indexable"], summary["crystals"]) == (6, 5, 2, 4)
+        assert summary["replaced_workers"] == 2
+        assert summary["seconds_by_step"] == {"load": 3.0}
+        final = "Final: 6 images processed, 5 hits (83.3%), 2 indexable (40.0% of hits, 33.3% overall), 4 crystals."
+        lines = session.text.splitlines()
+        assert final in lines
+        assert "warn // (serial 7): odd" in lines
+        assert any(line.startswith("crash //0 (serial 8): failed (crash): worker") for line in lines)
+        assert any("failed (timeout): longer than 0.5 s" in line for line in lines)
+        assert any("ZeroDivisionError" in line for line in lines)
+
+
+def test_large_chunks_arrive_whole(tmp_path):
+    with files(tmp_path, "big:3000000", "big:10", "big:5000000") as session:
+        assert session.wait() == 0
+        sizes = sorted(len(line) for line in session.chunks.read_text().splitlines())
+        assert sizes[1] > 3_000_000 and sizes[2] > 5_000_000
+
+
+def test_worker_is_killed(tmp_path):
+    names = [f"slow:0.02{n:02}" for n in range(60)]
+    with Replier(names) as sender:
+        zmq = {"endpoint": sender.endpoint, "request": "next"}
+        with SessionProcess(tmp_path, zmq=zmq, run={"n_workers": 3}) as session:
+            n_killed = 0
+            for n_done in (5, 15, 25):
+                eventually(lambda n=n_done: len(session.names()) > n)
+                os.kill(session.workers()[0], signal.SIGKILL)
+                n_killed += 1
+            eventually(lambda: "is replaced" in session.text)
+            eventually(lambda: len(session.names()) >= len(names) - n_killed)
+            eventually(lambda: len(session.workers()) == 3)
+            assert session.stop()[0] == 0
+            summary = summary_of(session)
+            n_failed = summary["failed_by_reason"].get("crash", 0)
+            assert summary["frames"]["received"] == len(names)
+            assert summary["frames"]["written"] == len(names) - n_failed == len(set(session.names()))
+            assert summary["replaced_workers"] == n_killed
+            assert 0 < n_failed <= n_killed
+
+
+def test_hung_worker_holds_nothing_up(tmp_path):
+    with files(tmp_path, "a", "hang", *"bcdefghij", frame_timeout_s=1.0) as session:
+        eventually(lambda: len(session.names()) == 10)
+        assert session.wait() == 0
+        assert summary_of(session)["failed_by_reason"] == {"timeout": 1}
+
+
+def test_forking_process_is_killed(tmp_path):
+    names = [f"slow:0.02{n:02}" for n in range(60)]
+    with files(tmp_path, *names) as session:
+        eventually(lambda: len(session.names()) > 5)
+        server = next(pid for pid in descendants(session.process.pid) if pid not in session.workers())
+        os.kill(server, signal.SIGKILL)
+        assert session.wait() == 0
+        summary = summary_of(session)
+        assert summary["frames"]["received"] == len(names)
+        assert summary["failed_by_reason"].get("crash", 0) <= 2
+
+
+def test_parent_is_killed(tmp_path):
+    with Pusher([f"slow:{1000 + n}" for n in range(10)]) as sender:
+        zmq = {"endpoint": sender.endpoint, "pull": True}
+        with SessionProcess(tmp_path, zmq=zmq, run={"n_workers": 3}) as session:
+            eventually(lambda: len(session.workers()) == 3)
+            family = descendants(session.process.pid)
+            assert len(family) == 4
+            session.process.kill()
+            eventually(lambda: not any(map(is_running, family)), 5.0)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_signal_finishes_what_is_in_flight(tmp_path, number):
+    with Replier([f"slow:0.3{n:02}" for n in range(50)]) as sender:
+        zmq = {"endpoint": sender.endpoint, "request": "next"}
+        with SessionProcess(tmp_path, zmq=zmq, run={"n_workers": 2}) as session:
+            eventually(lambda: len(session.names()) >= 2)
+            family = descendants(session.process.pid)
+            os.killpg(session.process.pid, number)
+            for pid in family:  # As a batch system does, which tells every process of a job.
+                os.kill(pid, number)
+            assert session.wait() == 0
+            summary = summary_of(session)
+            assert summary["frames"]["in_flight"] == summary["frames"]["failed"] == 0
+            assert len(session.names()) == summary["frames"]["received"]
+            assert len(sender.sent) - len(session.names()) in (0, 1)  # One reply may have been on its way.
+            assert "Final: " in session.text
+            eventually(lambda: not any(map(is_running, family)), 5.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_stops_at_once(tmp_path, number):
+    with files(tmp_path, "a", "hang", "hang") as session:
+        eventually(lambda: session.names() == ["a"])
+        family = descendants(session.process.pid)
+        session.send(number)
+        eventually(lambda: "once more to stop at once" in session.text)
+        session.send(number)
+        assert session.wait(3.0) == 128 + number
+        assert summary_of(session)["frames"]["in_flight"] == 2
+        eventually(lambda: not any(map(is_running, family)), 5.0)
+
+
+def test_signal_during_start(tmp_path):
+    with SessionProcess(tmp_path, names=["a"], geometry="slow.geom") as session:
+        eventually(lambda: descendants(session.process.pid))
+        family = descendants(session.process.pid)
+        session.send(signal.SIGTERM)
+        assert session.wait(3.0) == 0
+        assert "Final: 0 images processed, 0 hits (nan%)" in session.text
+        assert not any(map(is_running, family))
+
+
+def test_user_signal_ends_with_status_1(tmp_path):
+    with files(tmp_path, *[f"slow:0.2{n:02}" for n in range(30)]) as session:
+        eventually(session.names)
+        session.send(signal.SIGUSR1)
+        assert session.wait() == 1
+        assert summary_of(session)["frames"]["in_flight"] == 0
+        assert "Final: " in session.text
+
+
+def test_nothing_processed(tmp_path):
+    with files(tmp_path, "bad", "bad") as session:
+        assert session.wait() == 5
+
+
+def test_workers_cannot_start(tmp_path):
+    with SessionProcess(tmp_path, names=["a"], geometry="broken.geom") as session:
+        assert session.wait() == 1
+        assert "indexamajig: broken.geom:3: no panel" in session.text
+        assert "Traceback" not in session.text
+
+
+def test_disk_is_full(tmp_path):
+    with files(tmp_path, "a", "full", *[f"f{n}" for n in range(500)], n_workers=1) as session:
+        assert session.wait() == 1
+        assert session.text.splitlines()[-1].startswith("indexamajig: ")
+        assert "No space left on device" in session.text
+        assert summary_of(session)["failed_by_reason"] == {"output": 1}
+
+
+def test_new_pixel_type_is_compiled_first(tmp_path):
+    names = ["a", "type:float64", "type:float64", "b", "type:uint16", "type:complex64", "c"]
+    with files(tmp_path, *names) as session:
+        assert session.wait() == 0
+        summary = summary_of(session)
+        assert summary["frames"]["written"] == 6
+        assert summary["failed_by_reason"] == {"decode": 1}
+        assert session.text.count("Kernels for float64 pixels ready") == 1
+        assert "(1 compiled)" in session.text
+        assert summary["replaced_workers"] == 0
+
+
+def test_workers_are_bound_to_processors(tmp_path):
+    with files(tmp_path, "hang", "hang", cpu_pin=True) as session:
+        workers = eventually(lambda: len(session.workers()) == 2 and session.workers())
+        bound = eventually(lambda: all(len(os.sched_getaffinity(pid)) == 1 for pid in workers))
+        assert bound
+        if len(os.sched_getaffinity(0)) > 1:
+            assert len(set().union(*(os.sched_getaffinity(pid) for pid in workers))) == 2
+        session.send()
+        eventually(lambda: "Stopping" in session.text)
+        session.send()
+        session.wait()

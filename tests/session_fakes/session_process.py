@@ -1,0 +1,108 @@
+"""A session in a child process, for tests that talk to it with sockets and signals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("session_script.py")
+CHUNK = re.compile(r"^frame (\S+) serial (\d+) worker (\d+) ", re.MULTILINE)
+
+
+def eventually(condition, timeout_s=20.0):
+    """Wait until a condition holds, and give its value."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError("did not happen in time")
+
+
+def is_running(pid):
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def descendants(pid):
+    """Every process that a process has started, directly or not."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+class SessionProcess:
+    """One session; ends with the `with` block, whatever happens in it."""
+
+    def __init__(self, folder, **options):
+        self.chunks = folder / "chunks.txt"
+        self.summary = folder / "summary.json"
+        self.log = folder / "log.txt"
+        options["output"] = {"json_summary": str(self.summary), **options.get("output", {})}
+        options["run"] = {"status_interval_s": 0.5, **options.get("run", {})}
+        with self.log.open("wb") as log:
+            path = os.pathsep.join([str(SCRIPT.parents[1]), *filter(None, sys.path)])
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), str(self.chunks), json.dumps(options)],
+                stderr=log,
+                stdout=log,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    @property
+    def text(self):
+        return self.log.read_text()
+
+    def written(self):
+        """Name and serial of every chunk so far."""
+        text = self.chunks.read_text() if self.chunks.exists() else ""
+        return [(name, int(serial)) for name, serial, _ in CHUNK.findall(text)]
+
+    def names(self):
+        return [name for name, _ in self.written()]
+
+    def workers(self):
+        """Process ids of the workers."""
+        found = []
+        for pid in descendants(self.process.pid):
+            try:
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+            except FileNotFoundError:
+                continue
+            if name.startswith("braggstream-w"):
+                found.append(pid)
+        return found
+
+    def wait_until_warm(self):
+        eventually(lambda: "ready after" in self.text)
+
+    def send(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s=20.0):
+        return self.process.wait(timeout_s)
+
+    def stop(self):
+        """End in good order; gives the exit status and the summary."""
+        self.send(signal.SIGINT)
+        status = self.wait()
+        return status, json.loads(self.summary.read_text())

@@ -1,0 +1,72 @@
+"""Runs a session in a process of its own, as the command line would: python session_script.py CHUNKS JSON."""
+
+import json
+import sys
+
+from braggstream.model.errors import BraggstreamError
+from braggstream.model.frame import FileSlot
+from braggstream.model.geometry import Geometry, Quantity
+from braggstream.model.settings import (
+    FileSourceSettings,
+    FrameSettings,
+    OutputSettings,
+    RunSettings,
+    Settings,
+    ZmqSourceSettings,
+)
+from braggstream.run import local
+
+
+class ChunkFile:
+    """The simplest sink: chunks one after the other."""
+
+    def __init__(self, path):
+        self.file = open(path, "ab", buffering=0)
+
+    def write(self, chunk):
+        if b"frame full " in chunk:
+            raise OSError(28, "No space left on device", self.file.name)
+        self.file.write(chunk)
+
+    def close(self):
+        self.file.close()
+
+
+def empty_geometry(path=""):
+    return Geometry(
+        panels=(),
+        wavelength_kind="photon_energy",
+        beam=Quantity(value=9000.0),
+        clen=Quantity(value=1.0),
+        path=path,
+    )
+
+
+def named_frames(names, start=1):
+    return [FileSlot(filename=name, event="//0", serial=start + n) for n, name in enumerate(names)]
+
+
+def run(chunks, *, zmq=None, names=None, output=None, run=None, geometry=""):
+    """Run with the fake processor; gives the exit status."""
+    if zmq is None:
+        source = FileSourceSettings(list_file="-")
+        local.open_frames = lambda source, geometry, start: named_frames(names, start)
+    else:
+        source = ZmqSourceSettings(**{**zmq, "subscribe": tuple(zmq.get("subscribe", ()))})
+    return local.run_session(
+        empty_geometry(geometry),
+        Settings(frame=FrameSettings(max_message_bytes=1 << 24)),
+        source,
+        OutputSettings(stream_file=str(chunks), **(output or {})),
+        RunSettings(**(run or {})),
+        processor="session_fakes.fake_processor:FakeProcessor",
+        sink=ChunkFile(chunks),
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run(sys.argv[1], **json.loads(sys.argv[2])))
+    except BraggstreamError as error:
+        print(f"indexamajig: {error}", file=sys.stderr)
+        sys.exit(1)
