@@ -125,9 +125,11 @@ def test_sender_starts_after_the_session(tmp_path):
 
 
 def test_messages_grow(tmp_path):
-    with GrowingPusher(names(12)) as sender:
-        with SessionProcess(tmp_path, zmq={"endpoint": sender.endpoint, "pull": True}) as session:
-            check_all_once(session, sender.names)
+    with (
+        GrowingPusher(names(12)) as sender,
+        SessionProcess(tmp_path, zmq={"endpoint": sender.endpoint, "pull": True}) as session,
+    ):
+        check_all_once(session, sender.names)
 
 
 class GrowingPusher(Pusher):

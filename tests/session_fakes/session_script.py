@@ -21,7 +21,7 @@ class ChunkFile:
     """The simplest sink: chunks one after the other."""
 
     def __init__(self, path):
-        self.file = open(path, "ab", buffering=0)
+        self.file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
 
     def write(self, chunk):
         if b"frame full " in chunk:

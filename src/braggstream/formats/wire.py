@@ -113,6 +113,10 @@ class WarmOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="warm"
     pixel_type: str
 
 
+class EndOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="end"):
+    """To the fork server: the session ends in good order; a parent that was killed does not say so."""
+
+
 class CompilingNote(_Message, frozen=True, kw_only=True, array_like=True, tag="compiling"):
     """Kernels are not in the cache and are being compiled."""
 
@@ -151,7 +155,7 @@ class BrokenNote(_Message, frozen=True, kw_only=True, array_like=True, tag="brok
     is_user_error: bool
 
 
-Order = ForkOrder | WarmOrder
+Order = ForkOrder | WarmOrder | EndOrder
 Note = CompilingNote | WarmNote | ForkedNote | EndedNote | BrokenNote
 
 _ENCODER = msgspec.msgpack.Encoder()

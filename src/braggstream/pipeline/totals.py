@@ -69,6 +69,8 @@ class Ledger:
     step_seconds: Counter[str] = field(default_factory=Counter)
     """Seconds that workers spent, by step."""
     senders: SenderNumbers = field(default_factory=SenderNumbers)
+    _n_unnumbered: int = 0
+    """Failed frames whose number is not known."""
 
     @property
     def n_processed(self) -> int:
@@ -87,8 +89,11 @@ class Ledger:
 
     @property
     def n_lost(self) -> int:
-        """Frames that the sender numbered and that never arrived."""
-        return self.senders.n_lost
+        """Frames that the sender numbered and that never arrived.
+
+        A frame that arrived and could not be read leaves a gap in the numbers too, but is in another row already.
+        """
+        return max(0, self.senders.n_lost - self._n_unnumbered)
 
     def receive(self) -> None:
         """Count a frame taken from its source."""
@@ -112,6 +117,7 @@ class Ledger:
         self.n_crystals += outcome.n_crystals
 
     def _fail(self, outcome: FrameOutcome) -> None:
+        self._n_unnumbered += outcome.sender_number is None
         self.failed[outcome.reason] += 1
         kept = self.complaints.setdefault(outcome.reason, [])
         if len(kept) < MAX_KEPT_COMPLAINTS:

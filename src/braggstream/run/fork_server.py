@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import NoReturn
 
@@ -28,6 +29,7 @@ from braggstream.formats.wire import (
     Note,
     Setup,
     WarmNote,
+    WarmOrder,
     decode_order,
     decode_setup,
     encode,
@@ -35,7 +37,7 @@ from braggstream.formats.wire import (
 from braggstream.model.errors import BraggstreamError
 from braggstream.run.processor import Processor, make_processor
 from braggstream.run.slots import SlotMemory
-from braggstream.run.ties import die_with_parent, name_process
+from braggstream.run.ties import die_with_parent, name_process, outlive_parent
 from braggstream.run.worker import run_worker
 
 ORDER_BYTES = 4096
@@ -46,13 +48,16 @@ FAREWELL_S = 2.0
 class ForkServer:
     """Forks workers on order and tells of their end."""
 
-    def __init__(self, control: socket.socket, setup: Setup, slots: int) -> None:
+    def __init__(self, control: socket.socket, setup: Setup, *, slots: int, parent: int) -> None:
         self._control = control
         self._setup = setup
         self._memory = SlotMemory(slots, setup.slot_bytes)
         self._workers: dict[int, int] = {}
         """Token of each worker by process id."""
         self._processor: Processor | None = None
+        self._parent = parent
+        self._is_farewell = False
+        """Whether the parent has said that the session ends in good order."""
         self._wake, wake_up = socket.socketpair()
         wake_up.setblocking(False)
         self._wake_up = wake_up
@@ -75,7 +80,11 @@ class ForkServer:
         return True
 
     def serve(self) -> None:
-        """Follow orders until the parent hangs up; then see every worker to its end."""
+        """Follow orders until the parent hangs up; then see every worker to its end.
+
+        A parent that was killed may have torn the last chunk of the stream file, which is then cut off.
+        """
+        outlive_parent()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_up.fileno(), warn_on_full_buffer=False)
         while True:
@@ -85,7 +94,9 @@ class ForkServer:
                 self._reap()
             if self._control in ready and not self._follow_order():
                 break
-        self._see_workers_off()
+        self._see_workers_off(FAREWELL_S if self._is_farewell else 0.0)
+        if not self._is_farewell:
+            _cut_torn_chunk(self._setup.output.stream_file)
 
     def _follow_order(self) -> bool:
         """Follow one order; False where the parent has hung up."""
@@ -98,8 +109,12 @@ class ForkServer:
         order = decode_order(data)
         if isinstance(order, ForkOrder):
             self._fork(order, descriptors[0])
-        else:
+        elif isinstance(order, WarmOrder):
+            die_with_parent(self._parent)  # Nobody looks at the link while kernels are compiled.
             self._warm_later(order.pixel_type)
+            outlive_parent()
+        else:
+            self._is_farewell = True
         return True
 
     def _warm_later(self, pixel_type: str) -> None:
@@ -177,8 +192,8 @@ class ForkServer:
             token = self._workers.pop(pid)
             self._tell(EndedNote(token=token, pid=pid, exit_code=os.waitstatus_to_exitcode(status)))
 
-    def _see_workers_off(self) -> None:
-        deadline = monotonic() + FAREWELL_S
+    def _see_workers_off(self, patience_s: float) -> None:
+        deadline = monotonic() + patience_s
         while self._workers:
             left = deadline - monotonic()
             if left <= 0:
@@ -193,6 +208,14 @@ class ForkServer:
             self._control.send(encode(note))
 
 
+def _cut_torn_chunk(path: str) -> None:
+    """Cut a half-written chunk off the end of the stream file."""
+    from braggstream.sinks.stream_file import repair_tail
+
+    if Path(path).is_file():
+        repair_tail(path)
+
+
 def main(words: Sequence[str]) -> int:
     """Run the fork server with the words after its name."""
     control, setup, slots, parent = (int(word) for word in words)
@@ -200,7 +223,7 @@ def main(words: Sequence[str]) -> int:
     name_process("braggstream-fork")
     with os.fdopen(setup, "rb") as file:
         decoded = decode_setup(file.read())
-    server = ForkServer(socket.socket(fileno=control), decoded, slots)
+    server = ForkServer(socket.socket(fileno=control), decoded, slots=slots, parent=parent)
     if not server.prepare():
         return 1
     server.serve()

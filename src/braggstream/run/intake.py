@@ -14,6 +14,8 @@ from braggstream.model.frame import FileSlot
 from braggstream.run.slots import SlotMemory
 from braggstream.sources.zmq import ZmqSource
 
+BURST = 4
+"""So many messages are taken before workers are looked after again."""
 READ_AHEAD = 100_000
 """So many entries of a list are read ahead of their processing."""
 
@@ -174,7 +176,7 @@ class MessageIntake:
         """Put messages that have arrived into free slots."""
         tasks: list[Task] = []
         self._source.turn(has_room=bool(self._free))
-        while self._free:
+        while self._free and len(tasks) < BURST:
             payload = self._source.receive()
             if payload is None:
                 break

@@ -215,7 +215,7 @@ class Session:
         """Wait until something happens or is due."""
         poller = zmq.Poller()
         poller.register(self._stop.descriptor, zmq.POLLIN)
-        pollables: list[Any] = list(self._supervisor.descriptors())
+        pollables: list[Any] = [self._supervisor.descriptor]
         deadlines = [self._supervisor.deadline(), self._report.deadline()]
         if self._is_open and not self._is_stopping:
             pollables += self._intake.pollables()

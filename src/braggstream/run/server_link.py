@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import deque
 
-from braggstream.formats.wire import Note, Order, Setup, decode_note, encode, encode_setup
+from braggstream.formats.wire import EndOrder, Note, Order, Setup, decode_note, encode, encode_setup
 from braggstream.run.slots import SlotMemory
 from braggstream.run.ties import PARENTS_SIGNALS
 
@@ -88,6 +88,8 @@ class ServerLink:
         for _, passed in self._orders:
             if passed is not None:
                 passed.close()
+        self._orders.clear()
+        self.order(EndOrder())
         self._control.close()
         self.is_ended = True
         if at_once:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections import deque
@@ -83,6 +84,9 @@ class Supervisor:
     _server: ServerLink | None = None
     _workers: dict[int, _Worker] = field(default_factory=dict)
     """By token; also those that were told to end and have not yet."""
+    _talkers: dict[int, _Worker] = field(default_factory=dict)
+    """By descriptor; those that have not hung up."""
+    _heard: select.epoll = field(default_factory=select.epoll)
     _n_forked: int = 0
     _queue: deque[Task] = field(default_factory=deque)
     _unwarmed: dict[str, list[Task]] = field(default_factory=dict)
@@ -97,6 +101,7 @@ class Supervisor:
     def start(self) -> None:
         """Start the fork server; workers follow once it is warm."""
         self._server = ServerLink(self.setup, self.memory)
+        self._heard.register(self._server.descriptor, select.EPOLLIN)
 
     @property
     def n_open(self) -> int:
@@ -120,11 +125,10 @@ class Supervisor:
         """Process ids of the workers that are ready."""
         return [worker.pid for worker in self._workers.values() if worker.is_ready]
 
-    def descriptors(self) -> list[int]:
-        """Give what has to be polled for reading."""
-        links = [w.link.fileno() for w in self._workers.values() if not w.inbox.is_ended]
-        server = -1 if self._server is None else self._server.descriptor
-        return links if server < 0 else [server, *links]
+    @property
+    def descriptor(self) -> int:
+        """Readable when a worker or the fork server has something to say."""
+        return self._heard.fileno()
 
     def deadline(self) -> float:
         """Give the time of the next thing to do without being woken [s, monotonic]; infinite for nothing."""
@@ -152,12 +156,14 @@ class Supervisor:
         if self._server is not None:
             self._server.close(at_once=at_once)
             self._server = None
+        self._heard.close()
 
     # ---- hearing -------------------------------------------------------------------------------------------
 
     def _hear_workers(self) -> None:
-        for worker in list(self._workers.values()):
-            self._hear(worker)
+        for descriptor, _ in self._heard.poll(0):
+            if descriptor in self._talkers:
+                self._hear(self._talkers[descriptor])
 
     def _hear(self, worker: _Worker) -> None:
         """Take a worker's messages; one that sends nonsense is killed."""
@@ -170,6 +176,12 @@ class Supervisor:
                     self._take(worker, message)
         except (LinkBroken, WireError):
             self._kill(worker, "crash")
+        if worker.inbox.is_ended:
+            self._stop_hearing(worker)
+
+    def _stop_hearing(self, worker: _Worker) -> None:
+        if self._talkers.pop(worker.link.fileno(), None) is not None:
+            self._heard.unregister(worker.link.fileno())
 
     def _take(self, worker: _Worker, outcome: FrameOutcome) -> None:
         task, worker.task = worker.task, None
@@ -251,7 +263,9 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         token = self._n_forked
         self._n_forked += 1
-        self._workers[token] = _Worker(number, token, ours, Inbox(ours), self._generation)
+        worker = _Worker(number, token, ours, Inbox(ours), self._generation)
+        self._workers[token] = self._talkers[ours.fileno()] = worker
+        self._heard.register(ours, select.EPOLLIN)
         assert self._server is not None
         self._server.order(ForkOrder(worker=number, token=token), theirs)
 
@@ -285,6 +299,7 @@ class Supervisor:
 
     def _lose(self, worker: _Worker, ending: str) -> None:
         """Take a dead worker from the books; its frame, if it had one, has failed."""
+        self._stop_hearing(worker)
         worker.link.close()
         del self._workers[worker.token]
         name = f"worker {worker.number} (process {worker.pid})"
@@ -316,7 +331,7 @@ class Supervisor:
         self._unwarmed.clear()
         self._warmed.clear()
         assert self._server is not None
-        self._server.close(at_once=True)
+        self._server.close(at_once=True)  # Its descriptor leaves `_heard` with it.
         self.is_warm = False
         self.start()
 

@@ -21,6 +21,11 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)  # It ended before we asked.
 
 
+def outlive_parent() -> None:
+    """Take back `die_with_parent`, for a process that tidies up after its parent's death."""
+    _libc.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
 def name_process(name: str) -> None:
     """Show this process under a name of at most 15 letters in `top` and `ps`."""
     _libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)

@@ -164,7 +164,7 @@ class ZmqSource:
                 return
             self._say(f"No reply from {self._settings.endpoint} for {now - self._heard:.0f} s; asking again.")
             self._retry_s = min(2.0 * self._retry_s, MAX_RETRY_S)
-        if self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+        if self._socket.poll(0):
             return  # A late reply to an earlier question is here.
         request = self._settings.request
         assert request is not None

@@ -1,0 +1,121 @@
+"""The ledger: its equation at every moment, CrystFEL's wording, and the counting of lost frames."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braggstream.formats.wire import FrameOutcome
+from braggstream.model.errors import UserError
+from braggstream.pipeline.totals import Ledger, SenderNumbers
+from braggstream.sinks.json_summary import write_json_summary
+
+
+def outcome(status="written", **more):
+    return FrameOutcome(serial=1, status=status, **more)
+
+
+OUTCOMES = st.one_of(
+    st.builds(outcome, st.sampled_from(["written", "skipped"]), is_hit=st.booleans(), n_crystals=st.integers(0, 3)),
+    st.builds(outcome, st.just("failed"), reason=st.sampled_from(["decode", "crash"]), complaint=st.text()),
+)
+
+
+@given(st.lists(OUTCOMES), st.integers(0, 5))
+def test_every_received_frame_is_in_one_row(outcomes, n_open):
+    ledger = Ledger()
+    for _ in range(len(outcomes) + n_open):
+        ledger.receive()
+    for number, settled in enumerate(outcomes, 1):
+        ledger.settle(settled)
+        frames = ledger.as_dict()["frames"]
+        rows = sum(frames[row] for row in ("written", "skipped", "failed", "in_flight"))
+        assert frames["received"] == rows
+        assert frames["in_flight"] == len(outcomes) + n_open - number
+    totals = ledger.as_dict()
+    done = [settled for settled in outcomes if settled.status != "failed"]
+    assert totals["processed"] == len(done)
+    assert totals["hits"] == len([settled for settled in done if settled.is_hit])
+    assert totals["indexable"] == len([settled for settled in done if settled.n_crystals])
+    assert totals["crystals"] == sum(settled.n_crystals for settled in done)
+    json.dumps(totals)
+
+
+def test_wording_of_the_lines():
+    ledger = Ledger()
+    assert ledger.status_line(0.0) == (
+        "0 images processed, 0 hits (nan%), 0 indexable (nan% of hits, nan% overall), 0 crystals, 0.0 images/sec."
+    )
+    for settled in [outcome(is_hit=True, n_crystals=2), outcome(is_hit=True), outcome(), outcome("skipped")]:
+        ledger.settle(settled)
+    assert ledger.final_line() == (
+        "Final: 4 images processed, 2 hits (50.0%), 1 indexable (50.0% of hits, 25.0% overall), 2 crystals."
+    )
+    assert re.match(r"\d+ images processed, ", ledger.status_line(12.34))
+    assert ledger.status_line(12.34).endswith(", 2 crystals, 12.3 images/sec.")
+
+
+def lost(numbers):
+    senders = SenderNumbers()
+    for number in numbers:
+        senders.see(number)
+    return senders.n_lost
+
+
+def test_gaps_are_lost_frames():
+    assert lost([]) == lost([5]) == lost([5, 6, 7]) == 0
+    assert lost([5, 8]) == 2
+    assert lost([5, 8, 7]) == 1
+    assert lost([5, 8, 6, 7, 9]) == 0
+    assert lost([5, 5, 6, 6]) == 0
+
+
+def test_sender_that_starts_anew_loses_nothing():
+    assert lost([100_000, 100_001, 1, 2, 3]) == 0
+    assert lost([1, 2, 10**12, 10**12 + 2]) == 1
+    assert lost([10, 12, 100_000, 100_001]) == 1 + 99_987
+
+
+@given(st.permutations(range(40)), st.sets(st.integers(1, 38)))
+def test_order_does_not_matter_for_loss(order, missing):
+    """Whatever overtakes what, the frames between the lowest and the highest number that did not come are lost."""
+    numbers = [0, *(number for number in order if number not in missing and number > 0)]
+    top = max(numbers)
+    assert lost(numbers) == len([number for number in missing if number < top])
+
+
+def test_failures_without_a_number_are_not_lost_as_well():
+    """A frame that arrived and could not be read leaves a gap in the numbers: it is failed, and not lost too."""
+    ledger = Ledger()
+    ledger.settle(outcome(sender_number=1))
+    ledger.settle(outcome("failed", reason="decode"))
+    ledger.settle(outcome(sender_number=3))
+    assert ledger.n_lost == 0
+    ledger.settle(outcome(sender_number=6))
+    assert ledger.n_lost == 2
+
+
+def test_complaints_are_kept_by_reason_and_bounded():
+    ledger = Ledger()
+    for number in range(100):
+        ledger.settle(outcome("failed", reason="decode", complaint=f"no {number}", filename="f", event="//0"))
+    totals = ledger.as_dict()
+    assert totals["failed_by_reason"] == {"decode": 100}
+    assert totals["first_failures"]["decode"][:2] == ["f //0: no 0", "f //0: no 1"]
+    assert len(totals["first_failures"]["decode"]) == 10
+
+
+def test_summary_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+    write_json_summary(str(path), {"é": 1})
+    assert json.loads(path.read_text()) == {"é": 1}
+    assert path.stat().st_mode & 0o444
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_summary_file_that_cannot_be_written(tmp_path):
+    with pytest.raises(UserError, match="--json-summary"):
+        write_json_summary(str(tmp_path / "none" / "summary.json"), {})

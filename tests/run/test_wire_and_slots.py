@@ -1,0 +1,148 @@
+"""What processes say to one another, and the memory that they share."""
+
+import os
+import socket
+from dataclasses import asdict
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braggstream.formats import wire
+from braggstream.model.cell import UnitCell
+from braggstream.model.geometry import Flag, Geometry, LabRegion, Mask, Panel, PixelRegion, Quantity
+from braggstream.model.settings import IndexingSettings, OutputSettings, Settings
+from braggstream.run.links import Inbox, LinkBroken, receive_message, send_message
+from braggstream.run.slots import PAGE, SlotMemory
+
+
+def panel(name):
+    return Panel(
+        name=name,
+        min_fs=0,
+        max_fs=9,
+        min_ss=0,
+        max_ss=9,
+        corner_x=-5.0,
+        corner_y=1.5,
+        fs=(1.0, 0.0, 0.0),
+        ss=(0.0, 1.0, 0.0),
+        res=1e4,
+        max_adu=inf,
+        dims=("%", 3, "ss", "fs"),
+        masks=(Mask(data="/mask", file="m.h5", good_bits=1, bad_bits=0xFFFFFFFF),),
+        flags=(Flag(kind="equal", value=-1.0),),
+    )
+
+
+def test_setup_survives_the_way():
+    geometry = Geometry(
+        panels=(panel("a"), panel("b")),
+        wavelength_kind="photon_energy",
+        beam=Quantity(header="energy", unit="eV"),
+        clen=Quantity(value=0.1),
+        bad_regions=(
+            LabRegion(name="r", min_x=-inf, max_x=1.0, min_y=0.0, max_y=2.0),
+            PixelRegion(name="s", panel="a", min_fs=1, max_fs=2, min_ss=3, max_ss=4),
+        ),
+        text="é\n",
+        path="x.geom",
+    )
+    cell = UnitCell(a=1.0, b=2.0, c=3.0, alpha=90.0, beta=90.0, gamma=nan, lattice_type="cubic")
+    setup = wire.Setup(
+        processor="m:f",
+        geometry=geometry,
+        settings=Settings(indexing=IndexingSettings(target_cell=cell, methods=("ffbidx", "none"))),
+        output=OutputSettings(stream_file="out.stream", command_line=("indexamajig", "-j", "2")),
+        n_slots=3,
+        processors=(0, 3),
+    )
+    # NaN is not equal to itself, hence the comparison as text.
+    assert repr(asdict(wire.decode_setup(wire.encode_setup(setup)))) == repr(asdict(setup))
+
+
+@given(st.binary(max_size=200))
+def test_nonsense_is_refused(data):
+    for decode in (wire.decode_task, wire.decode_outcome, wire.decode_order, wire.decode_note, wire.decode_setup):
+        try:
+            decode(data)
+        except wire.WireError:
+            continue
+
+
+def test_wrong_types_are_refused():
+    with pytest.raises(wire.WireError):
+        wire.decode_task(wire.encode(wire.Hello(pid=1)))
+
+
+@given(st.lists(st.binary(max_size=300), max_size=8), st.integers(1, 40))
+def test_messages_survive_any_cutting(messages, piece):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        inbox = Inbox(ours)
+        stream, far = socket.socketpair()
+        with stream, far:
+            for message in messages:
+                send_message(stream, message)
+            sent = far.recv(1 << 16) if messages else b""
+        received = []
+        for start in range(0, len(sent), piece):
+            theirs.sendall(sent[start : start + piece])
+            received += inbox.read()
+        assert received == messages
+        theirs.close()
+        assert inbox.read() == []
+        assert inbox.is_ended
+
+
+def test_absurd_length_is_refused():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"\xff\xff\xff\xff")
+        with pytest.raises(LinkBroken):
+            Inbox(ours).read()
+
+
+def test_torn_message_is_no_message():
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.sendall(b"\x0a\0\0\0half")
+        theirs.close()
+        with pytest.raises(LinkBroken):
+            receive_message(ours)
+
+
+def test_slots_do_not_overlap_and_grow():
+    parent = SlotMemory.create(3, 1 << 30)
+    worker = SlotMemory(os.dup(parent.descriptor), 1 << 30)
+    for size in (1, PAGE, 10 * PAGE + 7, 3):
+        contents = [bytes([slot + size % 251]) * size for slot in range(3)]
+        for slot, content in enumerate(contents):
+            assert parent.fill(slot, content) == size
+        for slot, content in enumerate(contents):
+            view = worker.view(slot, size)
+            assert view.readonly
+            assert bytes(view) == content
+            view.release()
+    taken = os.fstat(parent.descriptor).st_blocks * 512
+    assert taken < 60 * PAGE
+    worker.close()
+    parent.close()
+
+
+def test_slot_of_a_frame_that_is_still_looked_at():
+    memory = SlotMemory.create(1, 1 << 20)
+    memory.fill(0, b"old")
+    kept = memory.view(0, 3)
+    memory.fill(0, bytes(5 * PAGE))
+    assert len(kept) == 3
+    del kept
+    memory.close()
+
+
+def test_message_larger_than_a_slot():
+    memory = SlotMemory.create(1, PAGE)
+    with pytest.raises(ValueError, match="larger than a slot"):
+        memory.fill(0, bytes(PAGE + 1))
+    memory.close()
