@@ -6,6 +6,7 @@ Gasparotto et al. (2024), J. Appl. Cryst. 57, 931 (doi:10.1107/S1600576724003182
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braggstream.kernels._jit import fast_jit, inline_jit, jit
 from braggstream.kernels.ffbidx_vectors import C0, C1, C2, CLOSE, N_RULE, TRIM_HIGH, TRIM_LOW, solve_symmetric
@@ -17,7 +18,7 @@ both, and the squared distance of s·c from an integer."""
 
 
 @fast_jit
-def score_rotations(projections, turns, rule, scores):
+def score_rotations(projections: NDArray, turns: NDArray, rule: NDArray, scores: NDArray) -> None:
     """Score cells turned about one axis: spots whose three indices are near integers, ties by mean distance.
 
     Parameters
@@ -49,7 +50,7 @@ def score_rotations(projections, turns, rule, scores):
 
 
 @inline_jit
-def _invert(cell, inverse):
+def _invert(cell: NDArray, inverse: NDArray) -> bool:
     """Invert a 3x3 matrix; False where it is singular."""
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
@@ -66,7 +67,7 @@ def _invert(cell, inverse):
 
 
 @jit
-def refine_cells(cells, spots, schedule, quality, distances):
+def refine_cells(cells: NDArray, spots: NDArray, schedule: NDArray, quality: NDArray, distances: NDArray) -> None:
     """Fit cells to the spots near their lattice points, with a shrinking distance (variant `ifssr` of TORO).
 
     Parameters
@@ -111,7 +112,9 @@ def refine_cells(cells, spots, schedule, quality, distances):
 
 
 @jit
-def _gather(cell, inverse, spots, limit, normal, rhs, distances):
+def _gather(
+    cell: NDArray, inverse: NDArray, spots: NDArray, limit: float, normal: NDArray, rhs: NDArray, distances: NDArray
+) -> int:
     """Sum the normal equations over spots nearer than `limit` to a lattice point; write squared distances."""
     normal[:] = 0.0
     rhs[:] = 0.0

@@ -4,6 +4,7 @@ Gasparotto et al. (2024), J. Appl. Cryst. 57, 931 (doi:10.1107/S1600576724003182
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braggstream.kernels._jit import fast_jit, inline_jit, jit
 
@@ -17,7 +18,7 @@ ROUNDS = np.array([0.25, 0.2, 0.15, 0.1, 0.1])
 
 
 @fast_jit
-def score_vectors(directions, length, spots, rule, scores):
+def score_vectors(directions: NDArray, length: np.float32, spots: NDArray, rule: NDArray, scores: NDArray) -> None:
     """Score lattice vectors: number of spots that they put near an integer, ties by the mean distance.
 
     Parameters
@@ -48,7 +49,7 @@ def score_vectors(directions, length, spots, rule, scores):
 
 
 @jit
-def keep_distinct(directions, order, max_cosine, chosen):
+def keep_distinct(directions: NDArray, order: NDArray, max_cosine: float, chosen: NDArray) -> int:
     """Keep the first of each bundle of neighbouring axes.
 
     Parameters
@@ -87,7 +88,7 @@ def keep_distinct(directions, order, max_cosine, chosen):
 
 
 @inline_jit
-def solve_symmetric(n, rhs, solution):
+def solve_symmetric(n: NDArray, rhs: NDArray, solution: NDArray) -> bool:
     """Solve a symmetric 3x3 system, n = (xx, xy, xz, yy, yz, zz); False where it is nearly singular."""
     c00 = n[3] * n[5] - n[4] * n[4]
     c01 = n[2] * n[4] - n[1] * n[5]
@@ -108,7 +109,7 @@ def solve_symmetric(n, rhs, solution):
 
 
 @jit
-def refine_vectors(vectors, spots, min_spots, quality):
+def refine_vectors(vectors: NDArray, spots: NDArray, n_first: int, min_spots: int, quality: NDArray) -> None:
     """Fit lattice vectors to the spots near their planes by least squares, with a shrinking distance.
 
     Parameters
@@ -116,7 +117,10 @@ def refine_vectors(vectors, spots, min_spots, quality):
     vectors : float64[n, 3], changed
         Lattice vectors [Å].
     spots : float64[m, 3]
-        Scattering vectors [Å⁻¹].
+        Scattering vectors in order of resolution [Å⁻¹].
+    n_first : int64
+        Spots of lowest resolution that take part from the first round; the others join later, when the vector is
+        precise enough to index them.
     min_spots : int64
         With fewer spots near the planes a vector is left as it is.
     quality : float64[n], written
@@ -126,11 +130,13 @@ def refine_vectors(vectors, spots, min_spots, quality):
     rhs = np.empty((1, 3))
     solution = np.empty((1, 3))
     for i in range(vectors.shape[0]):
-        for limit in ROUNDS:
+        for number in range(ROUNDS.shape[0]):
+            limit = ROUNDS[number]
+            n_used = min(n_first + (spots.shape[0] - n_first) * number // 2, spots.shape[0])
             normal[:] = 0.0
             rhs[:] = 0.0
             n = 0
-            for j in range(spots.shape[0]):
+            for j in range(n_used):
                 x, y, z = spots[j, 0], spots[j, 1], spots[j, 2]
                 phase = x * vectors[i, 0] + y * vectors[i, 1] + z * vectors[i, 2]
                 index = np.rint(phase)
@@ -160,4 +166,4 @@ def warm_up() -> None:
     one = np.ones((3, 1), np.float32)
     score_vectors(one, np.float32(1.0), one, np.ones(N_RULE, np.float32), np.zeros(1, np.float32))
     keep_distinct(one, np.zeros(1, np.int64), 0.5, np.zeros(1, np.int64))
-    refine_vectors(np.ones((1, 3)), np.ones((1, 3)), 3, np.zeros(1))
+    refine_vectors(np.ones((1, 3)), np.ones((1, 3)), 1, 3, np.zeros(1))

@@ -3,6 +3,7 @@
 from math import acos, pi, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braggstream.kernels._jit import jit
 
@@ -10,7 +11,7 @@ MAX_TIES = 24
 
 
 @jit
-def match_settings(gram, settings, target, tolerance, ties):
+def match_settings(gram: NDArray, settings: NDArray, target: NDArray, tolerance: NDArray, ties: NDArray) -> int:
     """Find the settings of a lattice that are nearest to a target cell and within the tolerance.
 
     Parameters
@@ -53,7 +54,7 @@ def match_settings(gram, settings, target, tolerance, ties):
 
 
 @jit
-def _within(gram, matrix, target, tolerance, g):
+def _within(gram: NDArray, matrix: NDArray, target: NDArray, tolerance: NDArray, g: NDArray) -> bool:
     """Write the G6 vector of a setting; False as soon as a length or an angle is out of tolerance."""
     for i in range(3):
         g[i] = _product(gram, matrix, i, i)
@@ -72,7 +73,7 @@ def _within(gram, matrix, target, tolerance, g):
 
 
 @jit
-def _product(gram, matrix, j, k):
+def _product(gram: NDArray, matrix: NDArray, j: int, k: int) -> float:
     """Scalar product of columns j and k of a setting."""
     total = 0.0
     for p in range(3):

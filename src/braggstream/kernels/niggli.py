@@ -1,6 +1,7 @@
 """Niggli reduction of a lattice basis."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braggstream.kernels._jit import inline_jit, jit
 
@@ -8,7 +9,7 @@ MAX_STEPS = 1000
 
 
 @inline_jit
-def _apply(basis, transform, matrix):
+def _apply(basis: NDArray, transform: NDArray, matrix: NDArray) -> None:
     """Multiply basis and transform by a step matrix from the right, in place."""
     for target in (basis, transform):
         for row in range(3):
@@ -18,7 +19,7 @@ def _apply(basis, transform, matrix):
 
 
 @inline_jit
-def _g6(basis, g):
+def _g6(basis: NDArray, g: NDArray) -> None:
     """G6 vector (a², b², c², 2bc cos α, 2ac cos β, 2ab cos γ) of the columns of a basis."""
     for i in range(3):
         g[i] = basis[0, i] ** 2 + basis[1, i] ** 2 + basis[2, i] ** 2
@@ -27,7 +28,7 @@ def _g6(basis, g):
 
 
 @inline_jit
-def _set_signs(g, eps, matrix):
+def _set_signs(g: NDArray, eps: float, matrix: NDArray) -> bool:
     """Make all three products positive, or all non-positive; False where they are so already."""
     n_negative, n_zero = 0, 0
     zero_axis = -1
@@ -51,7 +52,7 @@ def _set_signs(g, eps, matrix):
 
 
 @jit
-def reduce_niggli(basis, transform):
+def reduce_niggli(basis: NDArray, transform: NDArray) -> int:
     """Reduce a basis: Krivy & Gruber's steps with the tolerance of Grosse-Kunstleve et al. (2004).
 
     Acta Cryst. A32, 297 (doi:10.1107/S0567739476000636); A60, 1 (doi:10.1107/S010876730302186X).
@@ -98,7 +99,7 @@ def reduce_niggli(basis, transform):
 
 
 @inline_jit
-def _swap(g, eps, step):
+def _swap(g: NDArray, eps: float, step: NDArray) -> bool:
     """Order the lengths (steps 1 and 2); False where they are in order."""
     a, b, c = g[0], g[1], g[2]
     xi, eta, zeta = abs(g[3]), abs(g[4]), abs(g[5])
@@ -112,7 +113,7 @@ def _swap(g, eps, step):
 
 
 @inline_jit
-def _shorten(g, eps, step):
+def _shorten(g: NDArray, eps: float, step: NDArray) -> bool:
     """Replace an axis by a shorter or better one (steps 5 to 8); False where there is none."""
     a, b, xi, eta, zeta = g[0], g[1], g[3], g[4], g[5]
     for i in range(3):

@@ -1,6 +1,6 @@
 """Find lattices in the peaks of a frame.
 
-A method is one module and one line in `INDEXERS`.  Importing this package loads no kernel; `make_lattice_finder` does.
+A method is one module and one line in `INDEXERS`.  Importing this package loads no kernel; making a finder does.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def make_lattice_finder(settings: IndexingSettings) -> LatticeFinder:
 def index_q(
     q: NDArray[np.float64], target_cell: UnitCell, settings: FfbidxSettings | None = None
 ) -> list[NDArray[np.float64]]:
-    """Find a known lattice in scattering vectors, without any further check.
+    """Find a known lattice in scattering vectors, without refinement and without judging it.
 
     Parameters
     ----------
@@ -59,7 +59,15 @@ def index_q(
     UserError
         For parameters out of their limits.
     """
+    from braggstream.model.crystal import Crystal
+    from braggstream.steps.indexing.cell_check import CellCheck
     from braggstream.steps.indexing.ffbidx import make_indexer
 
     chosen = IndexingSettings(target_cell=target_cell, ffbidx=settings or FfbidxSettings())
-    return make_indexer(chosen)(np.ascontiguousarray(q, np.float64).reshape(-1, 3))
+    nearest = CellCheck(target_cell, chosen.tolerance)
+    lattices = []
+    for axes in make_indexer(chosen)(np.ascontiguousarray(q, np.float64).reshape(-1, 3)):
+        # The search may meet a pseudo-symmetric lattice in a setting that is only nearly the target's.
+        found = nearest.reindexed(Crystal(reciprocal_axes=axes, centring=target_cell.centring))
+        lattices.append(axes if found is None else found.reciprocal_axes)
+    return lattices

@@ -18,10 +18,16 @@ NEED_CELL = frozenset({"ffbidx"})
 NO_INDEXING = "none"
 
 _REFERENCE_METHODS = frozenset(
-    ["dirax", "asdf", "mosflm", "felix", "xds", "taketwo", "xgandalf", "pinkindexer", "smallcell", "file", "simulation"]
+    {
+        *("dirax", "asdf", "mosflm", "felix", "xds", "taketwo"),
+        *("xgandalf", "pinkindexer", "smallcell", "file", "simulation"),
+    }
 )
 _OLD_MODIFIERS = frozenset(
-    ["latt", "nolatt", "cell", "nocell", "retry", "noretry", "multi", "nomulti", "refine", "norefine", "raw", "bad", "comb", "axes"]
+    {
+        *("latt", "nolatt", "cell", "nocell", "retry", "noretry", "multi", "nomulti"),
+        *("refine", "norefine", "raw", "bad", "comb", "axes"),
+    }
 )
 
 
