@@ -52,9 +52,15 @@ class Truth:
         """What frame `number`, counted from 0, shows."""
         return self.frames[number % len(self.frames)]
 
-    def numbers(self) -> dict[str, int]:
-        """Frame numbers by `Event`."""
-        return {self.event.replace("{n}", str(number)): number for number in range(self.n_frames)}
+    def number(self, event: str) -> int | None:
+        """Number of the frame with this `Event`, from 0; None where there is none."""
+        before, counted, after = self.event.partition("{n}")
+        if not counted:
+            return 0 if event == self.event else None
+        text = event.removeprefix(before).removesuffix(after)
+        if not text.isascii() or not text.isdigit() or len(text) > 12 or event != f"{before}{text}{after}":
+            return None
+        return int(text) if int(text) < self.n_frames else None
 
     def owns(self, filename: str) -> bool:
         """Whether a stream file's `Image filename` means these frames."""

@@ -1,0 +1,105 @@
+"""The options of `braggstream simulate`; values stay text, so that all of them are checked in one place."""
+
+import argparse
+from typing import Any, NoReturn
+
+from braggstream.model.errors import UserError
+
+Rows = tuple[tuple[str, str, str | None, str], ...]
+"""Option, placeholder of its value, default, help."""
+
+CRYSTALS: Rows = (
+    (
+        "--space-group",
+        "SYMBOL",
+        None,
+        "such as 'P 43 21 2', in the cell's setting (default: the simplest that fits)",
+    ),
+    ("--hit-fraction", "X", "0.5", "fraction of the frames with crystals"),
+    ("--lattices", "N", "1", "crystals in a hit, or a range such as 1-3"),
+    ("--d-min", "A", "2", "diffraction limit [Å]"),
+    ("--photons", "N", "4000", "mean of a full reflection at the lowest resolution [photons]"),
+    ("--b-factor", "A2", "15", "intensities fall as exp(-B/(2d²)) [Å²]"),
+    ("--profile-radius", "R", "0.003", "radius (sigma) of a reciprocal lattice point [nm⁻¹]"),
+    ("--mosaicity", "RAD", "0", "spread (sigma) of the blocks' orientations [rad]"),
+    ("--cell-spread", "X", "0", "relative spread of the cell's lengths from crystal to crystal"),
+    ("--scale-spread", "X", "0.3", "spread of the logarithm of a crystal's scale"),
+)
+BEAM: Rows = (
+    ("--photon-energy", "EV", None, "for a geometry that looks it up in the frame [eV] (default: 9500)"),
+    ("--camera-length", "M", None, "for a geometry that looks clen up in the frame [m] (default: 0.1)"),
+    ("--energy-jitter", "X", "0", "relative spread of the photon energy from frame to frame"),
+    ("--bandwidth", "X", None, "relative spread (sigma) of the wavelength (default: the geometry's)"),
+)
+DETECTOR: Rows = (
+    ("--background", "N", "4", "background at the solvent ring [photons per pixel]"),
+    ("--background-spread", "X", "0.1", "spread of the logarithm of its strength from frame to frame"),
+    ("--spot-size", "PX", "0.7", "width (sigma) of spots, without the crystal's own [px]"),
+    ("--read-noise", "ADU", "0", "electronic noise (sigma) [detector units]"),
+    ("--bad-pixels", "X", "3e-4", "fraction of the pixels that read -1"),
+    ("--dead-pixels", "X", "1e-4", "fraction of the pixels that read 0"),
+    ("--hot-pixels", "X", "2e-5", "fraction of the pixels that read too much"),
+)
+SENDING: Rows = (
+    ("--rate", "X", "25", "frames per second; 0 = as fast as they are taken"),
+    ("--pool", "N", None, "different frames, made in advance; they come round again (default: 512 MiB of them)"),
+    ("--tag", "TEXT", "ondaframedata", "first part of each broadcast message"),
+    ("--patience", "S", "60", "give up when nobody takes a frame for so long [s]"),
+)
+JUDGING: Rows = (
+    ("--max-misorientation", "DEG", "1", "a right lattice is not turned further away [deg]"),
+    ("--max-length-error", "PERCENT", "2", "its axes are not longer or shorter by more [percent]"),
+    ("--max-angle-error", "DEG", "1.5", "its angles do not differ by more [deg]"),
+)
+
+
+class SimulateParser(argparse.ArgumentParser):
+    """A parser that raises `UserError` where the command line cannot be understood."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong."""
+        raise UserError(f"{message}; try 'braggstream simulate --help'")
+
+
+def parser() -> SimulateParser:
+    """Make the parser."""
+    made = SimulateParser(
+        prog="braggstream simulate",
+        description="Make diffraction with known truth, write it to a file or serve it like a beamline; "
+        "or judge a stream file by that truth.",
+        allow_abbrev=False,
+    )
+    what = made.add_argument_group("What to do (one of these)")
+    what.add_argument("-o", "--output", metavar="FILE", help="write the frames and the truth to this HDF5 file")
+    what.add_argument("--serve", metavar="ADDRESS", help="send the frames from here, such as tcp://*:5002")
+    what.add_argument("--judge", metavar="STREAM", help="compare a stream file with --truth")
+    what.add_argument("--examples", metavar="FOLDER", help="copy an example geometry and cell to this folder")
+    frames = made.add_argument_group("Frames")
+    frames.add_argument("-g", "--geometry", metavar="FILE", help="CrystFEL geometry file")
+    frames.add_argument("-p", "--cell", metavar="FILE", help="CrystFEL cell file or PDB file")
+    frames.add_argument("-n", "--n-frames", metavar="N", default="100", help="how many (default: 100); 0 = no end")
+    frames.add_argument("--truth", metavar="FILE", help="the truth: written with frames, read by --judge")
+    frames.add_argument("--seed", metavar="N", default="0", help="the same seed gives the same frames (default: 0)")
+    _add(made, "Crystals", CRYSTALS)
+    _add(made, "Beam", BEAM)
+    _add(made, "Detector", DETECTOR)
+    sending = _add(made, "Sending (with --serve)", SENDING)
+    sending.add_argument(
+        "--socket",
+        choices=("rep", "pub", "push"),
+        default="rep",
+        help="rep answers each request with a frame, pub broadcasts, push hands out (default: rep)",
+    )
+    sending.add_argument(
+        "--data-format", choices=("msgpack", "hdf5"), default="msgpack", help="of the messages (default: msgpack)"
+    )
+    _add(made, "Judging (with --judge)", JUDGING)
+    return made
+
+
+def _add(made: argparse.ArgumentParser, title: str, rows: Rows) -> Any:
+    group = made.add_argument_group(title)
+    for name, placeholder, default, text in rows:
+        shown = text if default is None else f"{text} (default: {default})"
+        group.add_argument(name, metavar=placeholder, default=default, help=shown)
+    return group

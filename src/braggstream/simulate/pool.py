@@ -1,0 +1,46 @@
+"""Frames made in advance, ready to be sent, and the truth that belongs to them."""
+
+from collections.abc import Callable
+
+from braggstream.simulate.frames import Simulator
+from braggstream.simulate.payloads import FILENAME, MAKERS, Payload
+from braggstream.simulate.truth import FrameTruth, Truth
+
+POOL_BYTES = 1 << 29
+"""Memory for frames made in advance, where their number is not chosen [bytes]."""
+
+
+def pool_size(simulator: Simulator, n_frames: int, chosen: int | None) -> int:
+    """How many different frames to make for sending `n_frames`; 0 frames to send means no end."""
+    most = chosen if chosen is not None else max(1, POOL_BYTES // (4 * simulator.detector.n_pixels))
+    return min(most, n_frames) if n_frames else most
+
+
+def make_pool(
+    simulator: Simulator, data_format: str, size: int, *, progress: Callable[[int], None] = lambda _: None
+) -> tuple[list[Payload], list[FrameTruth]]:
+    """Make `size` frames in a format of `MAKERS`; `progress` is called with the number done.
+
+    Raises `UserError` where the geometry does not suit streamed frames.
+    """
+    maker = MAKERS[data_format](simulator)
+    payloads: list[Payload] = []
+    truths = []
+    for number in range(size):
+        frame = simulator.frame(number)
+        payloads.append(maker.encode(frame))
+        truths.append(frame.truth)
+        progress(number + 1)
+    return payloads, truths
+
+
+def streamed_truth(simulator: Simulator, n_frames: int, truths: list[FrameTruth]) -> Truth:
+    """The truth of `n_frames` streamed frames that show the pool's frames in turn."""
+    return Truth(
+        filename=FILENAME,
+        event="//{n}",
+        n_frames=n_frames,
+        frames=tuple(truths),
+        cell=simulator.cell,
+        space_group=simulator.space_group.xhm(),
+    )
