@@ -1,0 +1,333 @@
+"""Frames in HDF5 files (CXI and NeXus are such), on disk or as a message."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.formats.events import NOT_A_FRAME, Event
+from braggstream.formats.external_maps import ExternalMaps
+from braggstream.formats.hdf5_maps import (
+    SIGNATURE,
+    MapReader,
+    find_dataset,
+    open_hdf5,
+    read_array,
+    reading,
+)
+from braggstream.formats.raw import MAX_TEXT_HEADER, lay_out, native_pixels, text_header, window_slices
+from braggstream.model.errors import FileError, HeaderError, MismatchError
+from braggstream.model.frame import FrameIdentity, HeaderValue
+from braggstream.model.geometry import Geometry, Panel
+from braggstream.model.mask import MaskArray
+from braggstream.model.peaks import SuppliedPeaks
+
+MAX_PEAKS = 1 << 20
+WASTE = 4
+"""Panels are read in one go where their common box holds at most so many times their pixels."""
+
+
+class OpenFile:
+    """An open file and what is kept of it between frames."""
+
+    def __init__(self, file: h5py.File, name: str, *, in_memory: bool = False) -> None:
+        self.file = file
+        self.name = name
+        self.in_memory = in_memory
+        self.maps = MapReader(file, name, only_inside=in_memory)
+        self._others: dict[str, OpenFile] = {}
+
+    @classmethod
+    def open(cls, name: str) -> "OpenFile":
+        """Open a file; raises `FileError`."""
+        return cls(open_hdf5(name), name)
+
+    def dataset(self, path: str) -> h5py.Dataset:
+        """Find a dataset; raises `MismatchError`."""
+        return find_dataset(self.file, path, self.name, only_inside=self.in_memory)
+
+    def other(self, name: str) -> "OpenFile":
+        """Open a file that the geometry names, once."""
+        if name not in self._others:
+            self._others[name] = OpenFile.open(name)
+        return self._others[name]
+
+    def close(self) -> None:
+        """Close it, and the files that belong to it."""
+        for other in self._others.values():
+            other.close()
+        self.file.close()
+
+
+class Hdf5Frame:
+    """One frame of an open file; implements `RawFrame`."""
+
+    def __init__(self, opened: OpenFile, event: Event, identity: FrameIdentity, geometry: Geometry) -> None:
+        self._opened = opened
+        self._event = event
+        self._identity = identity
+        self._geometry = geometry
+
+    @property
+    def identity(self) -> FrameIdentity:
+        """How the frame is called."""
+        return self._identity
+
+    def header(self, name: str) -> HeaderValue:
+        """Give a header; arrays are walked with the numbers of the event, axes of length one use none up."""
+        path = self._event.fill(name)
+        try:
+            dataset = self._opened.dataset(path)
+        except MismatchError as error:
+            raise HeaderError(f"header {name}: {error}") from None
+        place: list[int] = []
+        left = iter(self._event.indices)
+        for length in dataset.shape:
+            number = 0 if length == 1 else next(left, None)
+            if number is None or number >= length:
+                raise HeaderError(f"header {name} has the shape {dataset.shape}, event {self._event} is not in it")
+            place.append(number)
+        with reading(f"header {name}", HeaderError):
+            return _header_value(dataset, tuple(place), name)
+
+    def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Give flat pixels and the table of panels; panels that lie together are read together."""
+        by_path: dict[str, list[int]] = {}
+        for number, panel in enumerate(self._geometry.panels):
+            by_path.setdefault(self._event.fill(panel.data, surplus_is_error=True), []).append(number)
+        windows: list[Any] = [None] * len(self._geometry.panels)
+        for path, numbers in by_path.items():
+            dataset = self._opened.dataset(path)
+            if dataset.dtype.kind not in "biuf":
+                raise MismatchError(f"{self._opened.name}: {path} is of type {dataset.dtype}, expected numbers")
+            panels = [self._geometry.panels[number] for number in numbers]
+            with reading(f"{self._opened.name}: {path}"):
+                found = _read_windows(dataset, panels, self._event, f"{self._opened.name}: {path}")
+            for number, window in zip(numbers, found, strict=True):
+                windows[number] = window
+        return lay_out(windows)
+
+    def masks(self) -> Sequence[MaskArray]:
+        """Give the masks of the file, and of files that the geometry names."""
+        found = []
+        for number, panel in enumerate(self._geometry.panels):
+            for mask in () if panel.no_index else panel.masks:
+                source = self._opened if mask.file is None else self._opened.other(mask.file)
+                values, is_shared = source.maps.read(mask.data, panel, self._event, what="mask")
+                found.append(
+                    MaskArray(
+                        panel=number,
+                        values=values,
+                        good_bits=mask.good_bits,
+                        bad_bits=mask.bad_bits,
+                        is_static=is_shared and not self._opened.in_memory,
+                    )
+                )
+        return found
+
+    def saturation(self) -> NDArray[np.float32] | None:
+        """Give the saturation level of each pixel in detector order; None where no panel has a map."""
+        if not any(panel.saturation_map for panel in self._geometry.panels):
+            return None
+        levels = []
+        for panel in self._geometry.panels:
+            if panel.saturation_map is None:
+                levels.append(np.full(panel.height * panel.width, np.inf, np.float32))
+                continue
+            file = panel.saturation_map_file
+            source = self._opened if file is None else self._opened.other(file)
+            values, _ = source.maps.read(panel.saturation_map, panel, self._event, what="saturation map")
+            levels.append(np.asarray(values, np.float32).reshape(-1))
+        return np.concatenate(levels)
+
+    def peak_list(self) -> SuppliedPeaks:
+        """Give the peak list, in CXI's layout or as three columns."""
+        path = self._geometry.peak_list
+        if path is None:
+            raise HeaderError("the geometry names no peak list: add  peak_list = PATH  to it")
+        layout = self._geometry.peak_list_type
+        if layout == "auto":
+            layout = self._layout_by_name()
+        full = self._event.fill(path, surplus_is_error=True)
+        with reading(f"peak list {full}"):
+            return self._cxi_peaks(full.rstrip("/")) if layout == "cxi" else self._column_peaks(full)
+
+    def _layout_by_name(self) -> Any:
+        if isinstance(self._opened.file.get(self._event.fill(self._geometry.peak_list or "")), h5py.Group):
+            return "cxi"
+        if self._opened.name.endswith(".cxi"):
+            return "cxi"
+        return "list3"
+
+    def _cxi_peaks(self, group: str) -> SuppliedPeaks:
+        counts = self._opened.dataset(f"{group}/nPeaks")
+        row = self._event.indices[0] if self._event.indices else None
+        if row is None:
+            raise MismatchError(f"event {self._event} has no number, which a CXI peak list needs")
+        if counts.ndim != 1 or row >= counts.shape[0]:
+            raise MismatchError(f"{group}/nPeaks has the shape {counts.shape}, frame {row} is not in it")
+        n_peaks = int(counts[row])
+        columns = [
+            self._cxi_column(f"{group}/{name}", row, n_peaks)
+            for name in ("peakXPosRaw", "peakYPosRaw", "peakTotalIntensity")
+        ]
+        return SuppliedPeaks(fs=columns[0], ss=columns[1], intensity=columns[2])
+
+    def _cxi_column(self, path: str, row: int, n_peaks: int) -> NDArray[np.float64]:
+        dataset = self._opened.dataset(path)
+        if dataset.ndim != 2 or row >= dataset.shape[0] or not 0 <= n_peaks <= dataset.shape[1]:
+            raise MismatchError(f"{path} has the shape {dataset.shape}, frame {row} has {n_peaks} peaks")
+        if n_peaks > MAX_PEAKS:
+            raise MismatchError(f"{path}: {n_peaks} peaks, at most {MAX_PEAKS} are taken")
+        return np.asarray(dataset[row, :n_peaks], np.float64)
+
+    def _column_peaks(self, path: str) -> SuppliedPeaks:
+        dataset = self._opened.dataset(path)
+        if dataset.ndim != 2 or dataset.shape[1] not in (3, 4) or dataset.shape[0] > MAX_PEAKS:
+            raise MismatchError(f"peak list {path} has the shape {dataset.shape}, expected (n, 3) or (n, 4)")
+        rows = np.asarray(dataset[:, :3], np.float64)
+        return SuppliedPeaks(fs=rows[:, 0].copy(), ss=rows[:, 1].copy(), intensity=rows[:, 2].copy())
+
+
+class StreamedHdf5Frame(Hdf5Frame):
+    """A whole file that came as a message: the null event, and nothing outside it is opened by its own wish."""
+
+    def __init__(self, opened: OpenFile, identity: FrameIdentity, geometry: Geometry, maps: ExternalMaps) -> None:
+        super().__init__(opened, Event(), identity, geometry)
+        self._external = maps
+
+    def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Give flat pixels and the table of panels."""
+        for panel in self._geometry.panels:
+            if "%" in panel.dims or "%" in panel.data:
+                raise MismatchError(
+                    f"panel {panel.name} has a % placeholder, which a streamed file has not: use dim0 = 0"
+                )
+        return super().image()
+
+    def masks(self) -> Sequence[MaskArray]:
+        """Masks from files of their own are read once for all messages."""
+        if all(mask.file is not None for panel in self._geometry.panels for mask in panel.masks):
+            return self._external.masks()
+        return super().masks()
+
+    def saturation(self) -> NDArray[np.float32] | None:
+        """A map from a file of its own is read once for all messages."""
+        if all(panel.saturation_map_file for panel in self._geometry.panels if panel.saturation_map):
+            return self._external.saturation()
+        return super().saturation()
+
+
+def _read_windows(
+    dataset: h5py.Dataset, panels: Sequence[Panel], event: Event, name: str
+) -> Sequence[NDArray[Any]]:
+    """Read panels of one dataset, in one go where little else lies between them."""
+    places = [window_slices(dataset.shape, panel, event.indices, name) for panel in panels]
+    bounds = [
+        (
+            min(axis.start if isinstance(axis, slice) else axis for axis in axes),
+            max(axis.stop if isinstance(axis, slice) else axis + 1 for axis in axes),
+        )
+        for axes in zip(*places, strict=True)
+    ]
+    n_box = int(np.prod([stop - start for start, stop in bounds]))
+    n_pixels = sum(panel.width * panel.height for panel in panels)
+    if len(panels) > 1 and n_box > WASTE * n_pixels:
+        return [native_pixels(read_array(dataset, place)) for place in places]
+    box = native_pixels(read_array(dataset, tuple(slice(start, stop) for start, stop in bounds)))
+    return [
+        box[
+            tuple(
+                slice(axis.start - start, axis.stop - start) if isinstance(axis, slice) else axis - start
+                for axis, (start, _) in zip(place, bounds, strict=True)
+            )
+        ]
+        for place in places
+    ]
+
+
+def _header_value(dataset: h5py.Dataset, place: tuple[int, ...], name: str) -> HeaderValue:
+    kind = dataset.dtype.kind
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        if kind == "S" and dataset.dtype.itemsize > MAX_TEXT_HEADER:
+            raise HeaderError(f"header {name} is a text of more than {MAX_TEXT_HEADER} characters")
+        text = dataset[place]
+        raw = text if isinstance(text, bytes) else str(text).encode()
+        return text_header(name, raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
+    if kind in "iu":
+        return int(dataset[place])
+    if kind == "f":
+        return float(dataset[place])
+    raise HeaderError(f"header {name} is of type {dataset.dtype}, expected a number or a text")
+
+
+def expand_file(name: str, geometry: Geometry) -> Iterator[str]:
+    """Give the event ids of all frames of a file, in order; the geometry's first panel decides.
+
+    A file that is missing or no HDF5 is one frame, so that its trouble is told where it is loaded.
+
+    Raises
+    ------
+    FileError
+        The file has nothing where the geometry says that frames are.
+    """
+    panel = geometry.panels[0]
+    if "%" not in panel.data and "%" not in panel.dims:
+        yield NOT_A_FRAME
+        return
+    if not _is_hdf5(name):
+        yield NOT_A_FRAME
+        return
+    with open_hdf5(name) as file:
+        is_empty = True
+        for parts, dataset in _matches(file, panel.data.strip("/").split("/"), name):
+            for event in _frames_of(dataset, parts, panel, name):
+                is_empty = False
+                yield event
+        if is_empty:
+            raise FileError(f"{name}: no frames at {panel.data} (axes {' '.join(map(str, panel.dims))})")
+
+
+def _frames_of(dataset: h5py.Dataset, parts: tuple[str, ...], panel: Panel, name: str) -> Iterator[str]:
+    if dataset.shape is None or dataset.ndim != len(panel.dims):
+        raise FileError(
+            f"{name}: {dataset.name} has the shape {dataset.shape}, the geometry gives it {len(panel.dims)} axes"
+        )
+    lengths = [length for length, role in zip(dataset.shape, panel.dims, strict=True) if role == "%"]
+    for indices in np.ndindex(*lengths):
+        yield str(Event(parts, tuple(indices)))
+
+
+def _matches(
+    group: Any, pattern: Sequence[str], name: str, parts: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:
+    """Datasets whose path matches; an element that is exactly `%` matches every name, in byte order."""
+    head, rest = pattern[0], pattern[1:]
+    if not isinstance(group, h5py.Group):
+        raise FileError(f"{name}: {group.name} is a dataset, the geometry expects a group there")
+    names = sorted(group, key=lambda text: text.encode()) if head == "%" else [head]
+    for link in names:
+        with reading(f"{name}: {link}"):
+            found = group.get(link)
+        if found is None:
+            if head == "%":
+                raise FileError(f"{name}: {group.name}/{link} leads nowhere")
+            return
+        more = (*parts, link) if head == "%" else parts
+        if rest:
+            yield from _matches(found, rest, name, more)
+        elif isinstance(found, h5py.Dataset):
+            yield more, found
+        else:
+            raise FileError(f"{name}: {found.name} is a group, the geometry expects a dataset there")
+
+
+def _is_hdf5(name: str) -> bool:
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(8) == SIGNATURE
+    except OSError:
+        return False

@@ -1,0 +1,142 @@
+"""HDF5 plumbing: opening files, finding datasets, and maps (masks, saturation) whose rank may lack the `%` axes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  Registers compression filters.
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.formats.events import Event
+from braggstream.formats.raw import window_slices
+from braggstream.model.errors import DecodeError, FileError, FrameError, MismatchError
+from braggstream.model.geometry import Panel
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, UnicodeError)
+"""What h5py raises for damaged files."""
+
+
+def open_hdf5(name: str) -> h5py.File:
+    """Open a file for reading, whoever writes to it; raises `FileError`."""
+    try:
+        return h5py.File(name, "r", locking=False)
+    except OSError as error:
+        if not Path(name).exists():
+            raise FileError(f"{name}: no such file") from None
+        raise FileError(f"{name}: cannot be read as HDF5: {_first_line(error)}") from None
+
+
+def open_hdf5_bytes(payload: memoryview | bytes) -> h5py.File:
+    """Open a file that lies in memory; raises `DecodeError`."""
+    if bytes(payload[:8]) != SIGNATURE:
+        raise DecodeError("the message is no HDF5 file: it lacks the HDF5 signature")
+    try:
+        return h5py.File.in_memory(bytes(payload))
+    except BROKEN as error:
+        raise DecodeError(f"the message is no sound HDF5 file: {_first_line(error)}") from None
+
+
+@contextmanager
+def reading(what: str, error_type: type[FrameError] = FileError) -> Iterator[None]:
+    """Turn what h5py raises into an error of the frame."""
+    try:
+        yield
+    except FrameError:
+        raise
+    except BROKEN as error:
+        raise error_type(f"{what} cannot be read: {_first_line(error)}") from None
+
+
+def find_dataset(file: h5py.File, path: str, name: str, *, only_inside: bool = False) -> h5py.Dataset:
+    """Find a dataset; raises `MismatchError`.
+
+    `only_inside` refuses whatever leads out of the file: external links, virtual datasets, external storage.
+    """
+    with reading(f"{name}: {path}"):
+        if only_inside:
+            _refuse_ways_out(file, path)
+        found = file.get(path) if path.strip("/") else None
+        if found is None:
+            raise MismatchError(f"{name} has no dataset {path}")
+        if not isinstance(found, h5py.Dataset):
+            raise MismatchError(f"{name}: {path} is a group, expected a dataset")
+        if found.shape is None:
+            raise MismatchError(f"{name}: {path} is empty")
+        if only_inside and (found.is_virtual or found.external):
+            raise MismatchError(f"{name}: {path} takes its data from other files, which streamed files may not")
+        return found
+
+
+def _refuse_ways_out(file: h5py.File, path: str) -> None:
+    for _ in range(32):
+        walked = ""
+        for part in path.strip("/").split("/"):
+            walked = f"{walked}/{part}"
+            link = file.get(walked, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise MismatchError(f"{walked} is a link to another file, which streamed files may not hold")
+            if isinstance(link, h5py.SoftLink):
+                rest = path.strip("/").split("/")[walked.count("/") :]
+                target = link.path if link.path.startswith("/") else f"{walked.rpartition('/')[0]}/{link.path}"
+                path = "/".join([target, *rest])
+                break
+        else:
+            return
+    raise MismatchError(f"{path} is a chain of too many links")
+
+
+def read_array(dataset: h5py.Dataset, place: tuple[int | slice, ...]) -> NDArray[Any]:
+    """Read a part of a dataset in its own type; booleans come as bool."""
+    found: NDArray[Any] = np.asarray(dataset[place])
+    return found
+
+
+class MapReader:
+    """Reads masks and saturation maps of one file; those that all frames share are read once."""
+
+    def __init__(self, file: h5py.File, name: str, *, only_inside: bool = False) -> None:
+        self._file = file
+        self._name = name
+        self._only_inside = only_inside
+        self._shared: dict[tuple[str, str], NDArray[Any]] = {}
+
+    def read(self, path: str, panel: Panel, event: Event, *, what: str) -> tuple[NDArray[Any], bool]:
+        """Read one panel's map.
+
+        The map has the axes of the image, or those without the `%` axes; then it holds for all frames.
+
+        Returns
+        -------
+        values : array[height, width]
+        is_shared : bool
+            Whether all frames of the file have it; then it is the same object each time.
+        """
+        full = event.fill(path)
+        key = (full, panel.name)
+        if key in self._shared:
+            return self._shared[key], True
+        dataset = find_dataset(self._file, full, self._name, only_inside=self._only_inside)
+        n_frame_axes = panel.dims.count("%")
+        place, is_shared = panel, n_frame_axes == 0 and "%" not in path
+        if n_frame_axes and dataset.ndim == len(panel.dims) - n_frame_axes:
+            place = replace(panel, dims=tuple(role for role in panel.dims if role != "%"))
+            is_shared = "%" not in path
+        name = f"{what} {full} of {self._name}"
+        if dataset.dtype.kind not in "biuf":
+            raise MismatchError(f"{name} is of type {dataset.dtype}, expected numbers")
+        slices = window_slices(dataset.shape, place, event.indices, name)
+        with reading(name):
+            values = read_array(dataset, slices)
+        if is_shared:
+            self._shared[key] = values
+        return values, is_shared
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
