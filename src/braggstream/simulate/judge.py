@@ -117,9 +117,9 @@ def found_frames(stream_file: str | Path) -> Iterator[FoundFrame]:
 
     for chunk in read_stream(stream_file):
         yield FoundFrame(
-            filename=chunk.filename,
-            event=chunk.event,
-            serial=chunk.serial,
+            filename=chunk.identity.filename,
+            event=chunk.identity.event,
+            serial=chunk.identity.serial,
             is_hit=chunk.is_hit,
             crystals=tuple((crystal.reciprocal_axes, crystal.centring) for crystal in chunk.crystals),
         )
