@@ -1,0 +1,42 @@
+"""zaef on frames."""
+
+import numpy as np
+
+from braggstream.kernels.zaef import find_peaks
+from braggstream.model.frame import Frame
+from braggstream.model.peaks import PeakTable
+from braggstream.model.settings import PeakSettings
+
+
+class Zaef:
+    """Finds peaks by threshold and gradient."""
+
+    def __init__(self, settings: PeakSettings) -> None:
+        self._settings = settings
+        self._peaks = np.empty((4096, 4))
+
+    def __call__(self, frame: Frame) -> PeakTable:
+        """Find the peaks of a frame."""
+        n_peaks = self._search(frame)
+        while n_peaks > len(self._peaks):
+            self._peaks = np.empty((2 * n_peaks, 4))
+            n_peaks = self._search(frame)
+        return PeakTable.from_columns(*self._peaks[:n_peaks].T)
+
+    def _search(self, frame: Frame) -> int:
+        chosen, detector = self._settings, frame.detector
+        return int(
+            find_peaks(
+                frame.pixels,
+                frame.panel_table,
+                frame.bad,
+                chosen.threshold,
+                chosen.min_squared_gradient,
+                chosen.min_snr,
+                chosen.radii,
+                detector.max_adu,
+                chosen.use_saturated,
+                detector.adu_per_photon,
+                self._peaks,
+            )
+        )
