@@ -1,0 +1,113 @@
+"""Ring summation: intensity in a disc, background in a ring around it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.kernels.integrate import (
+    FS_SHIFT,
+    INTENSITY,
+    MEAN_BACKGROUND,
+    N_MEASURED,
+    PEAK_VALUE,
+    REJECTED,
+    SATURATED,
+    SATURATED_AND_REJECTED,
+    SIGMA,
+    SS_SHIFT,
+    integrate,
+)
+from braggstream.model.crystal import Crystal, ReflectionTable
+from braggstream.model.frame import Frame
+from braggstream.model.settings import IntegrationSettings
+
+IMPLAUSIBLE = -5.0
+"""Reflections below so many sigma are counted and left out."""
+WORRYING_PART = 0.25
+"""A warning is given where more than this part of the reflections could not be integrated."""
+
+NO_MAP = np.empty(0, np.float32)
+
+
+class RingIntegrator:
+    """Integrates the reflections of all crystals of a frame together, for neighbours of any of them matter."""
+
+    def __init__(self, settings: IntegrationSettings) -> None:
+        self._settings = settings
+        inner, middle, outer = settings.radii
+        self._radii = (int(inner), int(middle), int(outer))
+
+    def __call__(self, frame: Frame, crystals: Sequence[Crystal]) -> tuple[tuple[Crystal, ...], list[str]]:
+        """Give the crystals with measured reflections only, and complaints."""
+        tables = [crystal.reflections for crystal in crystals if crystal.reflections is not None]
+        panels = np.concatenate([table.panel for table in tables])
+        positions = np.concatenate([np.stack([table.fs, table.ss], axis=1) for table in tables])
+        measured, state = self._measure(frame, panels, positions)
+        finished, complaints = [], []
+        first = 0
+        for crystal in crystals:
+            table = crystal.reflections
+            if table is not None:
+                part = slice(first, first + len(table))
+                first += len(table)
+                crystal, complaint = _with_results(crystal, table, measured[part], state[part])  # noqa: PLW2901
+                complaints += complaint
+            finished.append(crystal)
+        return tuple(finished), complaints
+
+    def _measure(
+        self, frame: Frame, panels: NDArray[np.int32], positions: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        chosen, n = self._settings, len(panels)
+        measured, state = np.zeros((n, N_MEASURED)), np.zeros(n, np.uint8)
+        integrate(
+            frame.pixels,
+            frame.panel_table,
+            frame.bad,
+            NO_MAP if frame.saturation is None else frame.saturation,
+            frame.detector.max_adu,
+            frame.detector.adu_per_photon,
+            self._radii,
+            chosen.centre,
+            chosen.gradient,
+            chosen.keep_saturated,
+            panels,
+            positions,
+            np.lexsort((np.trunc(positions[:, 1]), panels)),
+            measured,
+            state,
+        )
+        return measured, state
+
+
+def _with_results(
+    crystal: Crystal, table: ReflectionTable, measured: NDArray[np.float64], state: NDArray[np.uint8]
+) -> tuple[Crystal, list[str]]:
+    """Keep what could be measured and is plausible."""
+    is_measured = (state != REJECTED) & (state != SATURATED_AND_REJECTED)
+    is_plausible = measured[:, INTENSITY] >= IMPLAUSIBLE * measured[:, SIGMA]
+    kept = is_measured & is_plausible
+    predicted, found = table.take(kept), measured[kept]
+    complaints = []
+    n_rejected = len(table) - int(is_measured.sum())
+    if n_rejected > WORRYING_PART * len(table):
+        complaints.append(f"{n_rejected} of {len(table)} reflections could not be integrated")
+    reflections = ReflectionTable(
+        hkl=predicted.hkl,
+        panel=predicted.panel,
+        fs=predicted.fs + found[:, FS_SHIFT],
+        ss=predicted.ss + found[:, SS_SHIFT],
+        excitation_error=predicted.excitation_error,
+        partiality=predicted.partiality,
+        intensity=found[:, INTENSITY].copy(),
+        sigma=found[:, SIGMA].copy(),
+        peak_value=found[:, PEAK_VALUE].copy(),
+        background=found[:, MEAN_BACKGROUND].copy(),
+    )
+    n_saturated = int(((state == SATURATED) | (state == SATURATED_AND_REJECTED)).sum())
+    n_implausible = int((is_measured & ~is_plausible).sum())
+    return replace(
+        crystal, reflections=reflections, n_saturated=n_saturated, n_implausible=n_implausible
+    ), complaints
