@@ -15,6 +15,7 @@ from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
 from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
+    DEFAULT_RADII,
     FfbidxSettings,
     FileSourceSettings,
     FrameSettings,
@@ -28,6 +29,8 @@ from braggstream.model.settings import (
     ZmqSourceSettings,
 )
 from braggstream.run.local import run_session
+from braggstream.steps.indexing import check_methods
+from braggstream.steps.peaks import check_peak_method
 
 WRONG_USE = 1
 """Exit status of a wrong option value or an unusable file, as CrystFEL's."""
@@ -144,7 +147,8 @@ def _frame(options: dict[str, Any]) -> FrameSettings:
 
 
 def _peaks(options: dict[str, Any]) -> PeakSettings:
-    radii = options["peak_radius"] or options["int_radius"] or PeakSettings.radii
+    radii = options["peak_radius"] or options["int_radius"] or DEFAULT_RADII
+    check_peak_method(options["peaks"])
     same = ("threshold", "min_squared_gradient", "min_snr", "min_pix_count", "max_pix_count")
     more = ("local_bg_radius", "min_res", "max_res", "min_peaks")
     return PeakSettings(
@@ -160,8 +164,10 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
 
 def _indexing(options: dict[str, Any]) -> IndexingSettings:
     cell = None if options["pdb"] is None else read_cell(options["pdb"])
+    methods = _methods(options["indexing"], cell)
+    check_methods(methods, has_cell=cell is not None)
     return IndexingSettings(
-        methods=_methods(options["indexing"], cell),
+        methods=methods,
         target_cell=cell,
         tolerance=_tolerance(options["tolerance"]),
         check_cell=not options["no_check_cell"],
@@ -205,7 +211,7 @@ def _integration(options: dict[str, Any]) -> IntegrationSettings:
     push_res = options["push_res"]
     return IntegrationSettings(
         **_integration_method(options["integration"]),
-        radii=options["int_radius"] or IntegrationSettings.radii,
+        radii=options["int_radius"] or DEFAULT_RADII,
         push_res=inf if push_res is None or isnan(push_res) else push_res / 10.0,
         overpredict=options["overpredict"],
         fix_profile_radius=None if radius is None or radius < 0 else radius * 1e-10,

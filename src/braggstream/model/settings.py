@@ -26,6 +26,10 @@ class FrameSettings:
     """Largest message taken from a socket [bytes]."""
 
 
+DEFAULT_RADII = (4.0, 5.0, 7.0)
+"""Ring radii of peaks and reflections [px]."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PeakSettings:
     """How peaks are found (`--peaks` and the options of each method)."""
@@ -48,7 +52,7 @@ class PeakSettings:
     """Inner radius of the search, from the beam axis [px] (`--min-res`)."""
     max_res: float = 0.0
     """Outer radius of the search; 0 = none [px] (`--max-res`)."""
-    radii: tuple[float, float, float] = (4.0, 5.0, 7.0)
+    radii: tuple[float, float, float] = DEFAULT_RADII
     """Inner, middle and outer ring radius [px] (`--peak-radius`, else `--int-radius`)."""
     use_saturated: bool = True
     """Keep saturated peaks (off: `--no-use-saturated`)."""
@@ -121,7 +125,7 @@ class IntegrationSettings:
     """Keep saturated reflections (`-sat`)."""
     gradient: bool = False
     """Fit a sloping background (`-grad`)."""
-    radii: tuple[float, float, float] = (4.0, 5.0, 7.0)
+    radii: tuple[float, float, float] = DEFAULT_RADII
     """Inner, middle and outer ring radius [px] (`--int-radius`)."""
     push_res: float = inf
     """Predict this far beyond the crystal's resolution limit [Å⁻¹] (`--push-res`, which takes nm⁻¹)."""
