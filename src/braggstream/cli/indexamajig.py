@@ -73,6 +73,8 @@ def understand(words: Sequence[str]) -> Session:
         raise UserError("a geometry file is needed: give it with -g FILE")
     geometry = read_geometry(options["geometry"])
     source = _source(options)
+    if options["peaks"] in SUPPLIED_PEAKS and geometry.peak_list is None:
+        raise UserError(f"--peaks={options['peaks']} needs  peak_list = PLACE  in {geometry.path}")
     settings = Settings(
         frame=_frame(options),
         peaks=_peaks(options),

@@ -15,6 +15,9 @@ COMMANDS = {
     "demo": "a simulated beamline, processed live, with the judgement of the result",
 }
 
+INTERRUPTED = 128 + 2
+"""Exit status of a command that was stopped with Ctrl-C before it could end in good order."""
+
 USER_ERROR = 2
 """Exit status of braggstream's own commands when something given by the user is wrong."""
 
@@ -41,12 +44,14 @@ def indexamajig() -> int:
 
 def _run(command: str, words: Sequence[str]) -> int:
     """Import a command when it is used: none of them waits for the libraries of another."""
-    run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
     try:
+        run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
         return run(words)
     except BraggstreamError as error:
         print(f"braggstream {command}: {error}", file=sys.stderr)
         return USER_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return USER_ERROR

@@ -19,7 +19,7 @@ from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
 from braggstream.formats.hdf5_maps import SIGNATURE, open_hdf5_bytes
 from braggstream.formats.msgpack import MsgpackFrame
 from braggstream.formats.raw import RawFrame, blank_image
-from braggstream.model.errors import DecodeError, FileError, FrameError, HeaderError
+from braggstream.model.errors import FileError, FrameError, HeaderError
 from braggstream.model.frame import FileSlot, Frame, FrameIdentity, HeaderValue, Message
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FrameSettings
@@ -54,11 +54,12 @@ class FrameLoader:
 
         The frame is valid until the next one is loaded, and no longer than the message.
         """
-        if self._settings.data_format == "msgpack":
-            return self._assemble(MsgpackFrame(message.payload, message.serial, self._geometry, self._maps))
-        if self._settings.data_format == "hdf5":
+        data_format = self._settings.data_format
+        if data_format is None:
+            data_format = "hdf5" if bytes(message.payload[: len(SIGNATURE)]) == SIGNATURE else "msgpack"
+        if data_format == "hdf5":
             return self._from_hdf5_message(message)
-        raise DecodeError("the format of streamed frames is not known: give it with --data-format=msgpack or hdf5")
+        return self._assemble(MsgpackFrame(message.payload, message.serial, self._geometry, self._maps))
 
     def _from_hdf5_message(self, message: Message) -> Frame:
         with open_hdf5_bytes(message.payload) as file:

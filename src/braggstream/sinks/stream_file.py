@@ -33,7 +33,14 @@ class StreamFileSink:
         except OSError as error:
             raise UserError(f"cannot write the stream file (-o): {error.strerror}", path=self._name) from None
         if not goes_on:
+            self._write_header(header)
+
+    def _write_header(self, header: bytes) -> None:
+        try:
             self.write(header)
+        except OSError as error:
+            self.close()
+            raise UserError(f"cannot write the stream file (-o): {error.strerror}", path=self._name) from None
 
     def write(self, chunk: bytes) -> None:
         """Write a chunk; raises `OSError`, and then nothing of the chunk stays in the file."""

@@ -10,7 +10,8 @@ no longer be expected: at once when the connection broke, else after growing int
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -147,6 +148,21 @@ class ZmqSource:
             if len(payload) <= SHORT_BYTES:
                 self._pause_until = self._heard + SHORT_PAUSE_S
         return self._untagged(payload) if len(parts) == 1 else payload
+
+    def messages(self, patience: float = inf) -> Iterator[memoryview]:
+        """Give messages as they arrive, until none came for so long [s]."""
+        last = monotonic()
+        while monotonic() - last < patience:
+            self.turn(has_room=True)
+            poller = zmq.Poller()
+            for socket in self.sockets:
+                poller.register(socket, zmq.POLLIN)
+            due = min(self.deadline(), last + patience)
+            poller.poll(None if due == inf else max(0, int(1000.0 * (due - monotonic())) + 1))
+            self.turn(has_room=True)
+            while (payload := self.receive()) is not None:
+                yield payload
+                last = monotonic()
 
     def _untagged(self, payload: memoryview) -> memoryview:
         """Cut off a tag that is glued to the front of the message."""

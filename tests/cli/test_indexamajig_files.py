@@ -1,0 +1,209 @@
+"""`indexamajig` on files, as a user runs it."""
+
+import json
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+
+from braggstream.formats.stream_read import read_stream
+from braggstream.simulate.judge import judge
+from braggstream.simulate.truth import read_truth
+from cli.commands import PF8, counts, indexamajig
+
+pytestmark = pytest.mark.system
+
+
+def test_all_lattices_of_a_simulated_file(still_set, tmp_path):
+    stream, summary = tmp_path / "o.stream", tmp_path / "o.json"
+    done = indexamajig(
+        "-i", still_set.list, "-g", still_set.geometry, "-p", still_set.cell, "-o", stream, *PF8, "-j", 2,
+        f"--json-summary={summary}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert counts(done.stderr) == (12, 12, 0, 0)
+    judgement = judge(stream, read_truth(still_set.frames))
+    assert judgement.n_true_hits > 3
+    assert (judgement.n_right, judgement.n_wrong, judgement.n_missed) == (judgement.n_lattices, 0, 0)
+    assert judgement.n_false_hits == 0
+    assert np.median(judgement.misorientations) < 0.02
+    ledger = json.loads(summary.read_text())
+    assert ledger["frames"]["received"] == ledger["frames"]["written"] == 12
+    assert ledger["crystals"] == judgement.n_right
+
+
+def test_switches_of_the_output(still_set, tmp_path):
+    words = ["-i", still_set.list, "-g", still_set.geometry, "-p", still_set.cell, *PF8]
+    stream = tmp_path / "o.stream"
+    done = indexamajig(
+        *words, "-o", stream, "--no-non-hits-in-stream", "--no-peaks-in-stream", "--no-refls-in-stream"
+    )
+    chunks = list(read_stream(stream))
+    assert len(chunks) < 12 and all(chunk.is_hit for chunk in chunks)
+    assert counts(done.stderr) == (12, len(chunks), 12 - len(chunks), 0)
+    assert all(len(chunk.peaks) == 0 and chunk.crystals[0].reflections is None for chunk in chunks)
+    again = indexamajig(*words, "-o", stream, "--append", "--cell-parameters-only", "--indexing=none")
+    assert again.returncode == 0, again.stderr
+    assert len(list(read_stream(stream))) == len(chunks) + 12
+    assert stream.read_text().count("CrystFEL stream format 2.3") == 1
+
+
+def test_frames_from_standard_input(still_set, tmp_path):
+    done = indexamajig(
+        "-i", "-", "-g", still_set.geometry, "-o", tmp_path / "o.stream", *PF8,
+        "--prefix", f"{still_set.folder}/", "--basename",
+        stdin=None, input="/elsewhere/stills.h5 //2\n\nother/stills.h5   //4\r\n",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    events = sorted(chunk.identity.event for chunk in read_stream(tmp_path / "o.stream"))
+    assert events == ["//2", "//4"]
+
+
+def test_full_disk_ends_the_run_with_one_line(still_set):
+    done = indexamajig("-i", still_set.list, "-g", still_set.geometry, "-o", "/dev/full", *PF8)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "what"),
+    [
+        ({"-g": "nowhere.geom"}, 1, "nowhere.geom: cannot read the geometry file"),
+        ({"-g": None}, 1, "a geometry file is needed"),
+        ({"-i": "nowhere.lst"}, 1, "nowhere.lst: cannot open the list of files"),
+        ({"-i": None}, 1, "an input is needed"),
+        ({"-o": None}, 1, "an output file is needed"),
+        ({"-o": "/nowhere/o.stream"}, 1, "/nowhere/o.stream: cannot write"),
+        ({"-p": "nowhere.cell"}, 1, "nowhere.cell: cannot read the unit cell file"),
+        ({"-j": "0"}, 1, "-j 0"),
+        ({"-j": "many"}, 1, "-j=many: expected a whole number"),
+        ({"--peaks": "peakfinder77"}, 1, "--peaks=peakfinder77: expected one of"),
+        ({"--peaks": "msgpack"}, 1, "needs  peak_list"),
+        ({"--indexing": "guesswork"}, 1, "unknown method 'guesswork'"),
+        ({"--indexing": "xgandalf"}, 1, "xgandalf is a method of CrystFEL that is not built here"),
+        ({"--integration": "rings-foo"}, 1, "'foo' is not one of"),
+        ({"--zmq-input": "tcp://127.0.0.1:1"}, 1, "--input and --zmq-input cannot be used together"),
+        ({"-i": None, "--zmq-input": "tcp://127.0.0.1:1"}, 1, "--zmq-input needs"),
+        (
+            {"-i": None, "--zmq-input": "tcp://127.0.0.1:1", "--zmq-request": "next", "--zmq-subscribe": "x"},
+            1,
+            "--zmq-request and --zmq-subscribe cannot be used together",
+        ),
+        ({"--data-format": "carrier-pigeon"}, 1, "--data-format=carrier-pigeon"),
+        ({"--unheard-of": "1"}, 64, "--unheard-of"),
+    ],
+)
+def test_wrong_options_are_told_in_one_line(still_set, tmp_path, change, status, what):
+    options = {"-i": still_set.list, "-g": still_set.geometry, "-p": still_set.cell, "-o": tmp_path / "o.stream"}
+    words = []
+    for name, value in (options | change).items():
+        if value is not None:
+            words += [f"{name}={value}"] if name.startswith("--") else [name, value]
+    done = indexamajig(*words, timeout=30)
+    assert done.returncode == status, done.stderr
+    assert what in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_faults_of_geometry_and_cell_name_the_line(still_set, tmp_path):
+    broken = tmp_path / "broken.geom"
+    broken.write_text(still_set.geometry.read_text() + "p/min_fs = banana\n")
+    done = indexamajig("-i", still_set.list, "-g", broken, "-o", tmp_path / "o.stream")
+    n_lines = len(broken.read_text().splitlines())
+    assert done.returncode == 1 and f"broken.geom:{n_lines}: " in done.stderr
+    cell = tmp_path / "broken.cell"
+    cell.write_text(still_set.cell.read_text().replace("tetragonal", "tetragonnal"))
+    done = indexamajig("-i", still_set.list, "-g", still_set.geometry, "-p", cell, "-o", tmp_path / "o.stream")
+    assert done.returncode == 1 and "broken.cell:" in done.stderr and "tetragonnal" in done.stderr
+
+
+def test_bad_frames_are_rows_and_the_run_goes_on(still_set, tmp_path):
+    torn = tmp_path / "torn.h5"
+    torn.write_bytes(still_set.frames.read_bytes()[:100000])
+    (tmp_path / "noise.h5").write_bytes(bytes(range(256)) * 10)
+    with h5py.File(tmp_path / "small.h5", "w") as file:
+        file["entry/data/data"] = np.zeros((2, 10, 10), np.int32)
+    names = ["nowhere.h5", "torn.h5 //1", "noise.h5", "small.h5 //0", "small.h5 //abc"]
+    entries = [str(tmp_path / name) for name in names]
+    listed = tmp_path / "mixed.lst"
+    listed.write_text(
+        "\n".join([*entries, f"{still_set.frames} //0", f"{still_set.frames} //999", f"{still_set.frames} //1"])
+    )
+    done = indexamajig("-i", listed, "-g", still_set.geometry, "-o", tmp_path / "o.stream", *PF8, "-j", 2)
+    assert done.returncode == 0, done.stderr
+    assert counts(done.stderr) == (8, 2, 0, 6)
+    assert "Traceback" not in done.stderr
+    for name in ("nowhere.h5", "torn.h5", "noise.h5", "small.h5"):
+        assert f"/{name}" in done.stderr
+
+
+def test_nothing_usable_gives_status_5(still_set, tmp_path):
+    listed = tmp_path / "l.lst"
+    listed.write_text("nowhere.h5\n")
+    done = indexamajig("-i", listed, "-g", still_set.geometry, "-o", tmp_path / "o.stream", *PF8)
+    assert done.returncode == 5
+    assert counts(done.stderr) == (1, 0, 0, 1)
+
+
+THAUMATIN = [
+    "--peaks=peakfinder8", "--threshold=10", "--min-snr=6", "--min-pix-count=2", "--max-pix-count=60",
+    "--min-peaks=10", "--int-radius=3,4,6",
+]  # fmt: skip
+
+
+@pytest.mark.real
+def test_thaumatin_stills(real, tmp_path):
+    folder = real / "thaumatin_stills"
+    (tmp_path / "l.lst").write_text(f"{folder / 'thaumatin.h5'}\n")
+    stream = tmp_path / "o.stream"
+    done = indexamajig(
+        "-i", tmp_path / "l.lst", "-g", folder / "thaumatin_h5.geom", "-p", folder / "thaumatin.cell",
+        "-o", stream, *THAUMATIN, "-j", 2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    check_thaumatin(stream)
+
+
+def check_thaumatin(stream):
+    """Three hits of one orientation, and a blank frame; as many peaks as the reference finds."""
+    chunks = sorted(read_stream(stream), key=lambda chunk: chunk.identity.serial)
+    assert [len(chunk.peaks) for chunk in chunks] == [302, 1043, 43, 0]
+    assert [len(chunk.crystals) for chunk in chunks] == [1, 1, 1, 0]
+    axes = [chunk.crystals[0].direct_axes for chunk in chunks[:3]]
+    for other in axes[1:]:
+        assert smallest_turn(axes[0], other) < 1.0
+
+
+def smallest_turn(a, b):
+    """Smallest angle between two lattices of the Laue group 4/mmm [deg]."""
+    turn = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], float)
+    flip = np.diag([1.0, -1.0, -1.0])
+    settings = [np.linalg.matrix_power(turn, n) @ f for n in range(4) for f in (np.eye(3), flip)]
+    angles = []
+    for setting in settings:
+        u, _, v = np.linalg.svd((setting @ b).T @ a)
+        rotation = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
+        angles.append(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
+    return min(angles)
+
+
+@pytest.mark.real
+def test_dark_frame_gives_no_peaks(real, tmp_path):
+    content = (real / "eiger16m_dark" / "frame_sample").read_bytes()
+    with h5py.File(tmp_path / "dark.h5", "w") as file:
+        data = file.create_dataset(
+            "data", (1, 4362, 4148), np.uint16, chunks=(1, 4362, 4148), **hdf5plugin.Bitshuffle(cname="lz4")
+        )
+        data.id.write_direct_chunk((0, 0, 0), content)
+    (tmp_path / "dark.geom").write_text(
+        "photon_energy = 12000 eV\nclen = 0.2 m\nres = 13333.3\nadu_per_photon = 1\ndata = /data\n"
+        "dim0 = %\ndim1 = ss\ndim2 = fs\nflag_morethan = 65534\np/min_fs = 0\np/max_fs = 4147\np/min_ss = 0\n"
+        "p/max_ss = 4361\np/corner_x = -2074\np/corner_y = -2181\np/fs = x\np/ss = y\n"
+    )
+    (tmp_path / "l.lst").write_text(f"{tmp_path}/dark.h5\n")
+    stream = tmp_path / "o.stream"
+    done = indexamajig("-i", tmp_path / "l.lst", "-g", tmp_path / "dark.geom", "-o", stream, *PF8)
+    assert done.returncode == 0, done.stderr
+    (chunk,) = read_stream(stream)
+    assert len(chunk.peaks) == 0 and not chunk.is_hit
