@@ -11,6 +11,7 @@ import pytest
 
 import braggstream as bs
 from braggstream.cli.main import main
+from braggstream.model.constants import photon_energy_of
 from session_fakes.senders import Pusher
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial" / "python.md"
@@ -79,7 +80,10 @@ def test_frames_from_a_socket(stills, geometry):
     def message(number):
         pixels = frames[number].pixels
         image = {"type": pixels.dtype.str, "shape": [1024, 1024], "data": pixels.tobytes()}
-        return msgpack.packb(dict.fromkeys(names, image) | {"serial": number})
+        energy = photon_energy_of(frames[number].wavelength)
+        distance = 1000.0 * frames[number].detector.average_camera_length
+        headers = {"serial": number, "beam_energy": energy, "detector_distance": distance}
+        return msgpack.packb(dict.fromkeys(names, image) | headers)
 
     with Pusher(range(4)) as sender:
         sender.payload = message

@@ -13,6 +13,8 @@ from braggstream.kernels._jit import inline_jit, jit
 from braggstream.kernels.layout import HEIGHT, N_COLUMNS, OFFSET, START, STRIDE, WIDTH
 from braggstream.kernels.radial import NO_BIN
 
+BLOCK = 64
+"""Pixels of a row that are looked at together."""
 TINY = 1e-10
 FLAT_SIGMA = 0.01
 """Background deviation where none can be measured."""
@@ -108,6 +110,7 @@ def find_peaks(
     bins: NDArray[np.uint16],
     offset: NDArray[np.float64],
     upper: NDArray[np.float64],
+    lowest_limit: NDArray[Any],
     max_adu: NDArray[np.float64],
     min_snr: float,
     pixel_counts: tuple[int, int],
@@ -130,6 +133,8 @@ def find_peaks(
         Radial bins.
     offset, upper : float64[n_bins]
         Background and limit of each bin.
+    lowest_limit : T[1]
+        No pixel that is not above it is above the limit of any bin; blocks without such pixels are passed over.
     max_adu : float64[n_panels]
         Peaks whose maximum above the background is larger are dropped; +inf keeps them.
     min_snr : float64
@@ -155,8 +160,18 @@ def find_peaks(
         place = table[panel]
         width, height, first = place[WIDTH], place[HEIGHT], place[START]
         n_queued = 0
-        for ss in range(1, height - 1):
-            for fs in range(1, width - 1):
+        n_blocks = (width - 2 + BLOCK - 1) // BLOCK
+        for block in range(max(height - 2, 0) * n_blocks):
+            ss = 1 + block // n_blocks
+            start_fs = 1 + block % n_blocks * BLOCK
+            stop_fs = min(start_fs + BLOCK, width - 1)
+            row = place[OFFSET] + ss * place[STRIDE]
+            n_high = 0
+            for here in range(row + start_fs, row + stop_fs):
+                n_high += pixels[here] > lowest_limit[0]
+            if n_high == 0:
+                continue
+            for fs in range(start_fs, stop_fs):
                 index = ss * width + fs
                 number = bins[first + index]
                 if number == NO_BIN or bad[first + index] or seen[first + index]:
@@ -225,6 +240,7 @@ def warm_up(dtype: np.dtype[Any]) -> None:
         np.zeros(1, np.uint16),
         np.zeros(1),
         np.zeros(1),
+        np.zeros(1, dtype),
         np.zeros(1),
         5.0,
         (1, 2),

@@ -6,12 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels._jit import jit
+from braggstream.kernels._jit import inline_jit, jit
 from braggstream.kernels.layout import CORNER, FS, HEIGHT, N_COLUMNS, OFFSET, SS, START, STRIDE, WIDTH
 
 NO_BIN = 65535
 """Bin of a pixel that takes no part."""
 N_PASSES = 5
+N_VALUES = 256
+"""Values that are counted, from the smallest usual one on."""
+
+COUNT, TOTAL, SQUARES, LOWER, UPPER = range(5)
+"""Columns of the sums of a bin."""
+
 FAR = 1e9
 LARGEST_FLOAT32 = 3.4028234663852886e38
 SMALLEST_FLOAT32 = 1.1754943508222875e-38
@@ -71,6 +77,19 @@ def bin_pixels(
     return n_bins
 
 
+@inline_jit
+def _limits_of(
+    n: int, total: float, squares: float, threshold: float, min_snr: float
+) -> tuple[float, float, float]:
+    """Give mean, lower and upper limit of a bin whose accepted pixels are counted and summed."""
+    if n == 0:
+        return 0.0, SMALLEST_FLOAT32, LARGEST_FLOAT32
+    mean = total / n
+    variance = squares / n - mean * mean
+    sigma = sqrt(variance) if variance >= 0.0 else variance
+    return mean, mean - min_snr * sigma, max(mean + min_snr * sigma, threshold)
+
+
 @jit
 def clip_radially(
     pixels: NDArray[Any],
@@ -82,7 +101,7 @@ def clip_radially(
     offset: NDArray[np.float64],
     upper: NDArray[np.float64],
 ) -> None:
-    """Find background and peak limit of each radial bin in five passes of clipping.
+    """Find background and peak limit of each radial bin in five passes of clipping over the pixels.
 
     Parameters
     ----------
@@ -100,17 +119,12 @@ def clip_radially(
         Mean background and limit of each bin [detector units].
     """
     n_bins = offset.shape[0]
-    # One bin more takes what takes no part, so that the inner loop needs no branch for it.
-    count = np.zeros(n_bins + 1, np.int64)
-    total = np.zeros(n_bins + 1)
-    squares = np.zeros(n_bins + 1)
-    limits = np.empty((n_bins + 1, 2))
-    limits[:, 0] = -FAR
-    limits[:, 1] = FAR
+    # One row a bin, so that a pixel touches one place in memory.
+    sums = np.zeros((n_bins, 8))
+    sums[:, LOWER] = -FAR
+    sums[:, UPPER] = FAR
     for _ in range(N_PASSES):
-        count[:] = 0
-        total[:] = 0.0
-        squares[:] = 0.0
+        sums[:, :LOWER] = 0.0
         for panel in range(table.shape[0]):
             width = table[panel, WIDTH]
             for ss in range(table[panel, HEIGHT]):
@@ -121,23 +135,132 @@ def clip_radially(
                     if bad[row + fs] or number == NO_BIN:
                         continue
                     value = float(pixels[source + fs])
-                    if limits[number, 0] < value < limits[number, 1]:
-                        count[number] += 1
-                        total[number] += value
-                        squares[number] += value * value
+                    if sums[number, LOWER] < value < sums[number, UPPER]:
+                        sums[number, COUNT] += 1.0
+                        sums[number, TOTAL] += value
+                        sums[number, SQUARES] += value * value
         for number in range(n_bins):
-            if count[number] == 0:
-                offset[number] = 0.0
-                limits[number, 0] = SMALLEST_FLOAT32
-                limits[number, 1] = LARGEST_FLOAT32
-                continue
-            mean = total[number] / count[number]
-            variance = squares[number] / count[number] - mean * mean
-            sigma = sqrt(variance) if variance >= 0.0 else variance
-            offset[number] = mean
-            limits[number, 0] = mean - min_snr * sigma
-            limits[number, 1] = max(mean + min_snr * sigma, threshold)
-    upper[:] = limits[:n_bins, 1]
+            offset[number], sums[number, LOWER], sums[number, UPPER] = _limits_of(
+                int(sums[number, COUNT]), sums[number, TOTAL], sums[number, SQUARES], threshold, min_snr
+            )
+    upper[:] = sums[:, UPPER]
+
+
+@jit
+def count_values(
+    pixels: NDArray[Any],
+    table: NDArray[np.int64],
+    bad: NDArray[np.uint8],
+    bins: NDArray[np.uint16],
+    base: int,
+    counts: NDArray[np.uint16],
+    rare_bins: NDArray[np.uint16],
+    rare_values: NDArray[np.float64],
+) -> int:
+    """Count how often each value occurs in each radial bin, in one pass over a frame of integers.
+
+    Parameters
+    ----------
+    pixels, table, bad, bins
+        As for `clip_radially`; no bin may have more than 65535 pixels.
+    base : int64
+        The smallest value that is counted.
+    counts : uint16[n_bins, N_VALUES], written
+        Occurrences of `base`, `base + 1`, ...
+    rare_bins : uint16[n], rare_values : float64[n], written
+        Bin and value of the other pixels.
+
+    Returns
+    -------
+    int
+        Number of other pixels; more than n means that there was no room for them all.
+    """
+    counts[:] = 0
+    n_rare = 0
+    for panel in range(table.shape[0]):
+        width = table[panel, WIDTH]
+        for ss in range(table[panel, HEIGHT]):
+            source = table[panel, OFFSET] + ss * table[panel, STRIDE]
+            row = table[panel, START] + ss * width
+            for fs in range(width):
+                number = bins[row + fs]
+                if bad[row + fs] or number == NO_BIN:
+                    continue
+                step = np.int64(pixels[source + fs]) - base
+                if 0 <= step < N_VALUES:
+                    counts[number, step] += 1
+                else:
+                    if n_rare < rare_bins.shape[0]:
+                        rare_bins[n_rare] = number
+                        rare_values[n_rare] = float(pixels[source + fs])
+                    n_rare += 1
+            if n_rare > rare_bins.shape[0]:
+                return n_rare
+    return n_rare
+
+
+@jit
+def clip_counts(
+    counts: NDArray[np.uint16],
+    base: int,
+    rare_bins: NDArray[np.uint16],
+    rare_values: NDArray[np.float64],
+    n_rare: int,
+    threshold: float,
+    min_snr: float,
+    offset: NDArray[np.float64],
+    upper: NDArray[np.float64],
+) -> None:
+    """Do what `clip_radially` does, from counted values: clipping depends on values only, not on places.
+
+    Parameters
+    ----------
+    counts, base, rare_bins, rare_values, n_rare
+        What `count_values` wrote and gave.
+    threshold, min_snr, offset, upper
+        As for `clip_radially`.
+    """
+    n_bins = counts.shape[0]
+    first = np.zeros(n_bins + 1, np.int64)
+    for k in range(n_rare):
+        first[rare_bins[k] + 1] += 1
+    for number in range(n_bins):
+        first[number + 1] += first[number]
+    place = first.copy()
+    rare = np.empty(n_rare)
+    for k in range(n_rare):
+        rare[place[rare_bins[k]]] = rare_values[k]
+        place[rare_bins[k]] += 1
+    # Sums over all values below each step, so that a pass is two look-ups.
+    sums = np.zeros((N_VALUES + 1, 3))
+    for number in range(n_bins):
+        n, total, squares = 0.0, 0.0, 0.0
+        for step in range(N_VALUES):
+            here = float(counts[number, step])
+            n += here
+            total += here * step
+            squares += here * step * step
+            sums[step + 1, 0] = n
+            sums[step + 1, 1] = total
+            sums[step + 1, 2] = squares
+        lower, limit = -FAR, FAR
+        for _ in range(N_PASSES):
+            start = int(min(max(np.floor(lower) + 1.0 - base, 0.0), float(N_VALUES)))
+            stop = int(min(max(np.ceil(limit) - base, float(start)), float(N_VALUES)))
+            n = sums[stop, 0] - sums[start, 0]
+            steps = sums[stop, 1] - sums[start, 1]
+            total = steps + n * base
+            squares = sums[stop, 2] - sums[start, 2] + 2.0 * base * steps + n * base * base
+            for k in range(first[number], first[number + 1]):
+                if lower < rare[k] < limit:
+                    n += 1.0
+                    total += rare[k]
+                    squares += rare[k] * rare[k]
+            before_lower, before_limit = lower, limit
+            offset[number], lower, limit = _limits_of(int(n), total, squares, threshold, min_snr)
+            if lower == before_lower and limit == before_limit:
+                break
+        upper[number] = limit
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:
@@ -146,3 +269,7 @@ def warm_up(dtype: np.dtype[Any]) -> None:
     bins, bad, column = np.zeros(1, np.uint16), np.zeros(1, np.uint8), np.zeros(1)
     bin_pixels(np.zeros((1, 3, 3)), np.ones(1), table, 0.0, 0.0, bins)
     clip_radially(np.zeros(1, dtype), table, bad, bins, 0.0, 5.0, column, column.copy())
+    if dtype.kind in "iu":
+        counts = np.zeros((1, N_VALUES), np.uint16)
+        count_values(np.zeros(1, dtype), table, bad, bins, 0, counts, bins.copy(), column)
+        clip_counts(counts, 0, bins, column, 0, 0.0, 5.0, column, column.copy())

@@ -1,10 +1,12 @@
 """peakfinder8 on frames: keeps the radial bins and scratch memory between frames."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels.peakfinder8 import INTENSITY, N_PEAK_COLUMNS, PANEL, PEAK_FS, PEAK_SS, find_peaks
-from braggstream.kernels.radial import bin_pixels, clip_radially
+from braggstream.kernels.radial import N_VALUES, NO_BIN, bin_pixels, clip_counts, clip_radially, count_values
 from braggstream.model.detector import Detector
 from braggstream.model.frame import Frame
 from braggstream.model.peaks import PeakTable
@@ -12,6 +14,13 @@ from braggstream.model.settings import PeakSettings
 
 MAX_PEAKS = 2048
 """Most peaks of a frame, as in the reference."""
+MAX_COUNT = 65535
+"""Most pixels of a radial bin whose values can be counted."""
+RARE = 32
+"""Values are counted where at most one pixel in so many lies outside the usual values."""
+N_SAMPLES = 2048
+SMALLEST_PART = 0.002
+"""Part of the sampled pixels that may lie below the values that are counted."""
 
 
 class Peakfinder8:
@@ -22,6 +31,9 @@ class Peakfinder8:
         self._detector: Detector | None = None
         self._bins = np.empty(0, np.uint16)
         self._n_bins = 0
+        self._may_count = False
+        self._counts = np.empty((0, N_VALUES), np.uint16)
+        self._rare_bins, self._rare_values = np.empty(0, np.uint16), np.empty(0)
         self._seen = np.zeros(0, np.uint8)
         self._queue = np.empty(0, np.int32)
         self._peaks = np.empty((MAX_PEAKS, N_PEAK_COLUMNS))
@@ -30,10 +42,7 @@ class Peakfinder8:
         """Find the peaks of a frame."""
         chosen, detector = self._settings, frame.detector
         self._prepare(detector, frame.panel_table)
-        offset, upper = np.empty(self._n_bins), np.empty(self._n_bins)
-        clip_radially(
-            frame.pixels, frame.panel_table, frame.bad, self._bins, chosen.threshold, chosen.min_snr, offset, upper
-        )
+        offset, upper = self._limits(frame)
         n_peaks = find_peaks(
             frame.pixels,
             frame.panel_table,
@@ -41,6 +50,7 @@ class Peakfinder8:
             self._bins,
             offset,
             upper,
+            _lowest_limit(upper, frame.pixels.dtype),
             _no_limit(detector) if chosen.use_saturated else detector.max_adu,
             chosen.min_snr,
             (chosen.min_pix_count, chosen.max_pix_count),
@@ -51,6 +61,40 @@ class Peakfinder8:
         )
         found = self._peaks[:n_peaks]
         return PeakTable.from_columns(*(found[:, column] for column in (PANEL, PEAK_FS, PEAK_SS, INTENSITY)))
+
+    def _limits(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Find background and limit of each radial bin, float64[n_bins] each [detector units]."""
+        chosen, pixels = self._settings, frame.pixels
+        offset, upper = np.empty(self._n_bins), np.empty(self._n_bins)
+        if pixels.dtype.kind in "iu" and self._may_count:
+            base = _usual_smallest(pixels)
+            n_rare = count_values(
+                pixels,
+                frame.panel_table,
+                frame.bad,
+                self._bins,
+                base,
+                self._counts,
+                self._rare_bins,
+                self._rare_values,
+            )
+            if n_rare <= len(self._rare_bins):
+                clip_counts(
+                    self._counts,
+                    base,
+                    self._rare_bins,
+                    self._rare_values,
+                    n_rare,
+                    chosen.threshold,
+                    chosen.min_snr,
+                    offset,
+                    upper,
+                )
+                return offset, upper
+        clip_radially(
+            pixels, frame.panel_table, frame.bad, self._bins, chosen.threshold, chosen.min_snr, offset, upper
+        )
+        return offset, upper
 
     def _prepare(self, detector: Detector, table: NDArray[np.int64]) -> None:
         """Find the radial bins of a detector that has not been seen yet."""
@@ -64,8 +108,28 @@ class Peakfinder8:
         self._n_bins = bin_pixels(
             detector.poses, detector.pixel_size, table, chosen.min_res, chosen.max_res, self._bins
         )
+        in_bins = np.bincount(self._bins, minlength=NO_BIN + 1)[:NO_BIN]
+        self._may_count = int(in_bins.max()) <= MAX_COUNT
+        self._counts = np.empty((self._n_bins, N_VALUES), np.uint16)
+        self._rare_bins = np.empty(detector.n_pixels // RARE + 1, np.uint16)
+        self._rare_values = np.empty(len(self._rare_bins))
         self._detector = detector
 
 
 def _no_limit(detector: Detector) -> NDArray[np.float64]:
     return np.full(detector.n_panels, np.inf)
+
+
+def _usual_smallest(pixels: NDArray[Any]) -> int:
+    """A value below which hardly any pixel lies, from a sample."""
+    sample = np.sort(pixels[:: max(1, pixels.size // N_SAMPLES)])
+    return int(sample[int(SMALLEST_PART * len(sample))])
+
+
+def _lowest_limit(upper: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The lowest limit of all bins in the pixels' own type, rounded down, T[1]."""
+    lowest = float(upper.min())
+    if dtype.kind == "f":
+        return np.array([np.nextafter(np.array(lowest).astype(dtype), -np.inf, dtype=dtype)], dtype)
+    bounds = np.iinfo(dtype)
+    return np.array([min(max(int(np.floor(min(lowest, 2.0**62))), int(bounds.min)), int(bounds.max))], dtype)
