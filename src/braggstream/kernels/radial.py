@@ -98,6 +98,7 @@ def clip_radially(
     bins: NDArray[np.uint16],
     threshold: float,
     min_snr: float,
+    row_step: int,
     offset: NDArray[np.float64],
     upper: NDArray[np.float64],
 ) -> None:
@@ -115,6 +116,8 @@ def clip_radially(
         Radial bins.
     threshold, min_snr : float64
         Lowest limit [detector units], and how many standard deviations above the mean it lies.
+    row_step : int64
+        1 to look at all pixels, k for an estimate from one row in k.
     offset, upper : float64[n_bins], written
         Mean background and limit of each bin [detector units].
     """
@@ -127,7 +130,7 @@ def clip_radially(
         sums[:, :LOWER] = 0.0
         for panel in range(table.shape[0]):
             width = table[panel, WIDTH]
-            for ss in range(table[panel, HEIGHT]):
+            for ss in range(0, table[panel, HEIGHT], row_step):
                 source = table[panel, OFFSET] + ss * table[panel, STRIDE]
                 row = table[panel, START] + ss * width
                 for fs in range(width):
@@ -263,13 +266,125 @@ def clip_counts(
         upper[number] = limit
 
 
+@jit
+def sum_cores(
+    pixels: NDArray[Any],
+    table: NDArray[np.int64],
+    bad: NDArray[np.uint8],
+    bins: NDArray[np.uint16],
+    cores: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    rare_bins: NDArray[np.uint16],
+    rare_values: NDArray[np.float64],
+) -> int:
+    """Sum up the pixels inside each bin's core of usual values, and list the others, in one pass over a frame.
+
+    Parameters
+    ----------
+    pixels, table, bad, bins
+        As for `clip_radially`.
+    cores : float64[n_bins, 2]
+        Bounds of the core of each bin; the bounds themselves lie outside.
+    sums : float64[n_bins, 3], written
+        Count, sum and sum of squares of the pixels inside.
+    rare_bins : uint16[n], rare_values : float64[n], written
+        Bin and value of the other pixels.
+
+    Returns
+    -------
+    int
+        Number of other pixels; more than n means that there was no room for them all.
+    """
+    n_bins = cores.shape[0]
+    packed = np.zeros((n_bins, 8))
+    packed[:, LOWER], packed[:, UPPER] = cores[:, 0], cores[:, 1]
+    n_rare = 0
+    for panel in range(table.shape[0]):
+        width = table[panel, WIDTH]
+        for ss in range(table[panel, HEIGHT]):
+            source = table[panel, OFFSET] + ss * table[panel, STRIDE]
+            row = table[panel, START] + ss * width
+            for fs in range(width):
+                number = bins[row + fs]
+                if bad[row + fs] or number == NO_BIN:
+                    continue
+                value = float(pixels[source + fs])
+                if packed[number, LOWER] < value < packed[number, UPPER]:
+                    packed[number, COUNT] += 1.0
+                    packed[number, TOTAL] += value
+                    packed[number, SQUARES] += value * value
+                else:
+                    if n_rare < rare_bins.shape[0]:
+                        rare_bins[n_rare] = number
+                        rare_values[n_rare] = value
+                    n_rare += 1
+            if n_rare > rare_bins.shape[0]:
+                return n_rare
+    sums[:] = packed[:, :LOWER]
+    return n_rare
+
+
+@jit
+def clip_cores(
+    cores: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    rare_bins: NDArray[np.uint16],
+    rare_values: NDArray[np.float64],
+    n_rare: int,
+    threshold: float,
+    min_snr: float,
+    offset: NDArray[np.float64],
+    upper: NDArray[np.float64],
+) -> bool:
+    """Do what `clip_radially` does, from summed cores.
+
+    Parameters
+    ----------
+    cores, sums, rare_bins, rare_values, n_rare
+        What `sum_cores` took, wrote and gave.
+    threshold, min_snr, offset, upper
+        As for `clip_radially`.
+
+    Returns
+    -------
+    bool
+        False where a limit came to lie inside a core, so that the sums do not tell what it cuts off.
+    """
+    n_bins = cores.shape[0]
+    limits = np.empty((n_bins, 2))
+    limits[:, 0], limits[:, 1] = -FAR, FAR
+    accepted = np.empty((n_bins, 3))
+    for _ in range(N_PASSES):
+        accepted[:] = sums
+        for k in range(n_rare):
+            number, value = rare_bins[k], rare_values[k]
+            if limits[number, 0] < value < limits[number, 1]:
+                accepted[number, 0] += 1.0
+                accepted[number, 1] += value
+                accepted[number, 2] += value * value
+        for number in range(n_bins):
+            if sums[number, 0] > 0.0 and (
+                limits[number, 0] > cores[number, 0] or limits[number, 1] < cores[number, 1]
+            ):
+                return False
+            offset[number], limits[number, 0], limits[number, 1] = _limits_of(
+                int(accepted[number, 0]), accepted[number, 1], accepted[number, 2], threshold, min_snr
+            )
+    upper[:] = limits[:, 1]
+    return True
+
+
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the kernels for pixels of this dtype."""
     table = np.zeros((1, N_COLUMNS), np.int64)
     bins, bad, column = np.zeros(1, np.uint16), np.zeros(1, np.uint8), np.zeros(1)
     bin_pixels(np.zeros((1, 3, 3)), np.ones(1), table, 0.0, 0.0, bins)
-    clip_radially(np.zeros(1, dtype), table, bad, bins, 0.0, 5.0, column, column.copy())
-    if dtype.kind in "iu":
+    clip_radially(np.zeros(1, dtype), table, bad, bins, 0.0, 5.0, 1, column, column.copy())
+    if dtype.kind == "f":
+        cores, sums = np.zeros((1, 2)), np.zeros((1, 3))
+        sum_cores(np.zeros(1, dtype), table, bad, bins, cores, sums, bins.copy(), column)
+        clip_cores(cores, sums, bins, column, 0, 0.0, 5.0, column, column.copy())
+    else:
         counts = np.zeros((1, N_VALUES), np.uint16)
         count_values(np.zeros(1, dtype), table, bad, bins, 0, counts, bins.copy(), column)
         clip_counts(counts, 0, bins, column, 0, 0.0, 5.0, column, column.copy())
