@@ -57,7 +57,7 @@ def _classify(
             elif r2 * r2 <= rho2 <= r3 * r3:
                 kind = BACKGROUND
             index = first + y * width + x
-            value = float(pixels[place[OFFSET] + y * place[STRIDE] + x])
+            value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
             values[q, p] = value
             if bad[index]:
                 if kind == PEAK:
@@ -75,7 +75,7 @@ def _classify(
             classes[q, p] = kind
             if kind == IGNORED:
                 continue
-            is_saturated = is_saturated or value > max_adu
+            is_saturated = is_saturated or bool(value > max_adu)
             if saturation.shape[0] > 0 and value > saturation[index]:
                 is_saturated = True
             highest = max(highest, value)

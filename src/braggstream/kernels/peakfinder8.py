@@ -55,7 +55,7 @@ def _grow(
                 number = bins[first + index]
                 if seen[first + index] or bad[first + index] or number == NO_BIN:
                     continue
-                if float(pixels[place[OFFSET] + y * place[STRIDE] + x]) > upper[number]:
+                if np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x]) > upper[number]:
                     seen[first + index] = 1
                     queue[end] = index
                     end += 1
@@ -89,7 +89,7 @@ def _local_background(
             number = bins[index]
             if seen[index] or bad[index] or number == NO_BIN:
                 continue
-            value = float(pixels[place[OFFSET] + y * place[STRIDE] + x])
+            value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
             if value < upper[number]:
                 n += 1
                 total += value
@@ -176,7 +176,7 @@ def find_peaks(
                 number = bins[first + index]
                 if number == NO_BIN or bad[first + index] or seen[first + index]:
                     continue
-                if not float(pixels[place[OFFSET] + ss * place[STRIDE] + fs]) > upper[number]:
+                if not np.float64(pixels[place[OFFSET] + ss * place[STRIDE] + fs]) > upper[number]:
                     continue
                 start = n_queued
                 queue[start] = index
@@ -187,7 +187,7 @@ def find_peaks(
                 weights, weighted_fs, weighted_ss = 0.0, 0.0, 0.0
                 for k in range(start, n_queued):
                     y, x = queue[k] // width, queue[k] % width
-                    value = float(pixels[place[OFFSET] + y * place[STRIDE] + x])
+                    value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
                     weight = abs(value - offset[bins[first + queue[k]]])
                     weights += weight
                     weighted_fs += weight * x
@@ -204,7 +204,7 @@ def find_peaks(
                 total, raw, highest, sum_fs, sum_ss = 0.0, 0.0, 0.0, 0.0, 0.0
                 for k in range(start, n_queued):
                     y, x = queue[k] // width, queue[k] % width
-                    value = float(pixels[place[OFFSET] + y * place[STRIDE] + x])
+                    value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
                     total += value - mean
                     raw += value
                     highest = max(highest, value - mean)

@@ -137,7 +137,7 @@ def clip_radially(
                     number = bins[row + fs]
                     if bad[row + fs] or number == NO_BIN:
                         continue
-                    value = float(pixels[source + fs])
+                    value = np.float64(pixels[source + fs])
                     if sums[number, LOWER] < value < sums[number, UPPER]:
                         sums[number, COUNT] += 1.0
                         sums[number, TOTAL] += value
@@ -195,7 +195,7 @@ def count_values(
                 else:
                     if n_rare < rare_bins.shape[0]:
                         rare_bins[n_rare] = number
-                        rare_values[n_rare] = float(pixels[source + fs])
+                        rare_values[n_rare] = np.float64(pixels[source + fs])
                     n_rare += 1
             if n_rare > rare_bins.shape[0]:
                 return n_rare
@@ -308,7 +308,7 @@ def sum_cores(
                 number = bins[row + fs]
                 if bad[row + fs] or number == NO_BIN:
                     continue
-                value = float(pixels[source + fs])
+                value = np.float64(pixels[source + fs])
                 if packed[number, LOWER] < value < packed[number, UPPER]:
                     packed[number, COUNT] += 1.0
                     packed[number, TOTAL] += value

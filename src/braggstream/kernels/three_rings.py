@@ -56,8 +56,8 @@ def integrate_rings(
             x, y = centre[0] + dfs, centre[1] + dss
             if x < 0 or y < 0 or x >= width or y >= height or bad[first + y * width + x]:
                 return False, False, 0.0, 0.0, 0.0, 0.0
-            value = float(pixels[place[OFFSET] + y * place[STRIDE] + x])
-            is_saturated = is_saturated or value > max_adu
+            value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
+            is_saturated = is_saturated or bool(value > max_adu)
             n_background += 1
             total += value
             squares += value * value
@@ -74,8 +74,8 @@ def integrate_rings(
             x, y = centre[0] + dfs, centre[1] + dss
             if x < 0 or y < 0 or x >= width or y >= height or bad[first + y * width + x]:
                 return False, False, 0.0, 0.0, 0.0, 0.0
-            value = float(pixels[place[OFFSET] + y * place[STRIDE] + x])
-            is_saturated = is_saturated or value > max_adu
+            value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
+            is_saturated = is_saturated or bool(value > max_adu)
             n_peak += 1
             intensity += value - mean
             sum_fs += (value - mean) * x

@@ -1,0 +1,147 @@
+"""`braggstream demo`: a simulated beamline, processed live by real processes, and judged by its truth."""
+
+import argparse
+import contextlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+
+from braggstream.model.errors import UserError
+
+RATE = 40.0
+"""Frames a second that the beamline sends."""
+N_FRAMES = 600
+N_PICTURED = 4
+PATIENCE_S = 120.0
+"""Longest time without a new chunk."""
+OPTIONS = ("--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=15")
+
+
+def run(words: Sequence[str]) -> int:
+    """Run `braggstream demo` with the words after its name; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="braggstream demo",
+        description="Start a simulated beamline, process its frames live, judge the result, and draw a frame.",
+    )
+    parser.add_argument("--keep", metavar="FOLDER", default="demo", help="where results go (default: demo)")
+    parser.add_argument("--frames", type=int, default=N_FRAMES, metavar="N", help=f"how many (default: {N_FRAMES})")
+    parser.add_argument("--rate", type=float, default=RATE, metavar="X", help=f"a second (default: {RATE:g})")
+    chosen = parser.parse_args(words)
+    if chosen.frames < 1 or not chosen.rate > 0:
+        raise UserError("--frames and --rate: expected numbers above zero")
+    kept = Path(chosen.keep)
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--keep: {error.strerror}", path=kept) from None
+    with TemporaryDirectory(prefix="braggstream-demo-") as scratch:
+        Demo(kept, Path(scratch), n_frames=chosen.frames, rate=chosen.rate).run()
+    return 0
+
+
+class Demo:
+    """The parts of the demonstration, in order."""
+
+    def __init__(self, kept: Path, scratch: Path, *, n_frames: int, rate: float) -> None:
+        self._kept = kept
+        self._scratch = scratch
+        self._n_frames = n_frames
+        self._rate = rate
+        self._stream = kept / "demo.stream"
+
+    def run(self) -> None:
+        """Do all of it; raises `UserError` where a part fails."""
+        self._say(f"1. A beamline that sends {self._n_frames} frames of one megapixel, {self._rate:g} a second")
+        _finish("simulate", "--examples", str(self._kept))
+        self._process_live()
+        self._say("3. What is in the stream file")
+        _finish("show", "--no-histograms", str(self._stream))
+        self._say("4. Judged by the truth")
+        _finish("simulate", "--judge", str(self._stream), "--truth", str(self._kept / "truth.json"))
+        self._say("5. A processed frame")
+        self._draw()
+        self._say(f"All of it is in {self._kept}/: look at frame.png and demo.stream.")
+
+    def _process_live(self) -> None:
+        sending = ["--serve", f"ipc://{self._scratch}/beamline", "--truth", str(self._kept / "truth.json")]
+        sending += ["-n", str(self._n_frames), "--rate", f"{self._rate:g}", "--pool", "60", "--seed", "1"]
+        with _started("simulate", *sending, *self._detector("megapixel.stream.geom")) as beamline:
+            self._stream.unlink(missing_ok=True)
+            receiving = [
+                f"--zmq-input=ipc://{self._scratch}/beamline",
+                "--zmq-request=next",
+                "--data-format=msgpack",
+            ]
+            receiving += [*self._detector("megapixel.stream.geom"), *OPTIONS, "-j", "2", "-o", str(self._stream)]
+            receiving += [f"--json-summary={self._kept / 'demo.json'}"]
+            self._say("2. " + shlex.join(["indexamajig", *receiving]))
+            with _started("indexamajig", *receiving) as indexamajig:
+                self._wait_for_all(beamline, indexamajig)
+                indexamajig.send_signal(signal.SIGINT)
+                if indexamajig.wait(60) != 0:
+                    raise UserError(f"indexamajig ended with status {indexamajig.returncode}")
+
+    def _wait_for_all(self, beamline: "subprocess.Popen[bytes]", indexamajig: "subprocess.Popen[bytes]") -> None:
+        """Wait until every frame is in the stream file."""
+        n_written, last = 0, monotonic()
+        while n_written < self._n_frames:
+            sleep(0.25)
+            n_now = _n_chunks(self._stream)
+            if n_now > n_written:
+                n_written, last = n_now, monotonic()
+            if indexamajig.poll() is not None:
+                raise UserError(f"indexamajig ended early, with status {indexamajig.returncode}")
+            if beamline.poll() not in (None, 0):
+                raise UserError(f"the beamline ended early, with status {beamline.returncode}")
+            if monotonic() - last > PATIENCE_S:
+                raise UserError(f"only {n_written} of {self._n_frames} frames arrived in the stream file")
+
+    def _draw(self) -> None:
+        frames = self._scratch / "frames.h5"
+        words = ["-n", str(N_PICTURED), "--hit-fraction", "1", "--seed", "1"]
+        _finish("simulate", "-o", str(frames), *words, *self._detector("megapixel.geom"))
+        listed = self._scratch / "frames.lst"
+        listed.write_text(f"{frames}\n")
+        picture = ["--png", str(self._kept / "frame.png"), "-i", str(listed)]
+        _finish("picture", *picture, *self._detector("megapixel.geom"), *OPTIONS)
+
+    def _detector(self, geometry: str) -> list[str]:
+        return ["-g", str(self._kept / geometry), "-p", str(self._kept / "tetragonal.cell")]
+
+    def _say(self, line: str) -> None:
+        print(f"\n{line}", flush=True)
+
+
+def _n_chunks(stream: Path) -> int:
+    if not stream.exists():
+        return 0
+    return len(re.findall(rb"^----- End chunk -----$", stream.read_bytes(), re.MULTILINE))
+
+
+def _finish(*words: str) -> None:
+    """Run one of our commands to its end; raises `UserError` where it fails."""
+    status = subprocess.call([sys.executable, "-m", "braggstream.cli.main", *words], stdin=subprocess.DEVNULL)
+    if status:
+        raise UserError(f"braggstream {words[0]} ended with status {status}")
+
+
+@contextlib.contextmanager
+def _started(*words: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start one of our commands; it does not outlive the block."""
+    process = subprocess.Popen([sys.executable, "-m", "braggstream.cli.main", *words], stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

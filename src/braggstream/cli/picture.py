@@ -1,0 +1,65 @@
+"""`braggstream picture`: process one frame of a file and draw it."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+from braggstream.cli.indexamajig import understand
+from braggstream.formats.wire import Setup
+from braggstream.model.errors import FrameError, UserError
+from braggstream.model.frame import FileSlot, Frame
+from braggstream.model.result import FrameResult
+from braggstream.model.settings import FileSourceSettings, OutputSettings
+from braggstream.picture import draw_frame
+from braggstream.run.local import open_frames
+from braggstream.run.processor import FrameProcessor
+
+
+def run(words: Sequence[str]) -> int:
+    """Run `braggstream picture` with the words after its name; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="braggstream picture",
+        description="Process frames as indexamajig does, with the same options, and draw one of them: "
+        "the one that --event names, else the first that is indexed, else the first.",
+    )
+    parser.add_argument("--png", required=True, metavar="FILE", help="the picture")
+    parser.add_argument("--event", metavar="EVENT", help="such as //3")
+    chosen, rest = parser.parse_known_args(words)
+    session = understand([*rest, "-o", "/dev/null"])
+    if not isinstance(session.source, FileSourceSettings):
+        raise UserError("pictures are made of frames in files: give a list with -i")
+    setup = Setup(
+        processor="", geometry=session.geometry, settings=session.settings, output=OutputSettings(stream_file="")
+    )
+    slots = open_frames(session.source, session.geometry, session.run.serial_start)
+    found = _choose(_processed(FrameProcessor(setup), slots, chosen.event))
+    if found is None:
+        raise UserError(f"no frame could be processed{' at event ' + chosen.event if chosen.event else ''}")
+    draw_frame(*found, chosen.png)
+    frame, result = found
+    name = f"{frame.identity.filename} {frame.identity.event}"
+    print(f"{chosen.png}: {name}, {len(result.peaks)} peaks, {len(result.crystals)} crystals")
+    return 0
+
+
+def _processed(
+    processor: FrameProcessor, slots: Iterator[FileSlot], event: str | None
+) -> Iterator[tuple[Frame, FrameResult]]:
+    """Give the frames in question with what was found; those that cannot be loaded are told."""
+    for slot in slots:
+        if event is None or slot.event == event:
+            try:
+                frame = processor.load(slot)
+                yield frame, processor.find(frame)
+            except FrameError as error:
+                print(f"{slot.filename} {slot.event}: {error}", file=sys.stderr)
+
+
+def _choose(frames: Iterator[tuple[Frame, FrameResult]]) -> tuple[Frame, FrameResult] | None:
+    """Choose the first indexed frame, else the first."""
+    first: tuple[Frame, FrameResult] | None = None
+    for found in frames:
+        if found[1].crystals:
+            return found
+        first = first or found
+    return first
