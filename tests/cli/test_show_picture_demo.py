@@ -24,7 +24,8 @@ def test_summary_of_a_stream_of_the_reference(golden):
     assert lines["hits"].split()[1] == "290"
     assert lines["crystals"].split()[1] == "290,"
     assert "290 tetragonal P" in lines["lattices"]
-    cell = {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines() if "±" in line}
+    rows = [line.split() for line in done.stdout.splitlines() if "Å  (median" in line and line[0] in "abc"]
+    cell = {row[0]: float(row[1]) for row in rows}
     assert (cell["a"], cell["c"]) == (pytest.approx(79.2, abs=0.01), pytest.approx(38.0, abs=0.01))
     assert "█" in done.stdout
 

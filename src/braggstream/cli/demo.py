@@ -18,6 +18,8 @@ RATE = 40.0
 """Frames a second that the beamline sends."""
 N_FRAMES = 600
 N_PICTURED = 4
+FAILED = 1
+"""Exit status where a part of the demonstration failed."""
 PATIENCE_S = 120.0
 """Longest time without a new chunk."""
 OPTIONS = ("--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=15")
@@ -29,7 +31,7 @@ def run(words: Sequence[str]) -> int:
         prog="braggstream demo",
         description="Start a simulated beamline, process its frames live, judge the result, and draw a frame.",
     )
-    parser.add_argument("--keep", metavar="FOLDER", default="demo", help="where results go (default: demo)")
+    parser.add_argument("--keep", metavar="FOLDER", default="demo-output", help="where results go (default: demo-output)")
     parser.add_argument("--frames", type=int, default=N_FRAMES, metavar="N", help=f"how many (default: {N_FRAMES})")
     parser.add_argument("--rate", type=float, default=RATE, metavar="X", help=f"a second (default: {RATE:g})")
     chosen = parser.parse_args(words)
@@ -41,7 +43,11 @@ def run(words: Sequence[str]) -> int:
     except OSError as error:
         raise UserError(f"--keep: {error.strerror}", path=kept) from None
     with TemporaryDirectory(prefix="braggstream-demo-") as scratch:
-        Demo(kept, Path(scratch), n_frames=chosen.frames, rate=chosen.rate).run()
+        try:
+            Demo(kept, Path(scratch), n_frames=chosen.frames, rate=chosen.rate).run()
+        except UserError as error:
+            print(f"braggstream demo: {error}", file=sys.stderr)
+            return FAILED
     return 0
 
 
