@@ -14,6 +14,7 @@ from time import monotonic, sleep
 
 from braggstream.model.errors import UserError
 
+FOLDER = "demo-output"
 RATE = 40.0
 """Frames a second that the beamline sends."""
 N_FRAMES = 600
@@ -31,7 +32,7 @@ def run(words: Sequence[str]) -> int:
         prog="braggstream demo",
         description="Start a simulated beamline, process its frames live, judge the result, and draw a frame.",
     )
-    parser.add_argument("--keep", metavar="FOLDER", default="demo-output", help="where results go (default: demo-output)")
+    parser.add_argument("--keep", metavar="FOLDER", default=FOLDER, help=f"where results go (default: {FOLDER})")
     parser.add_argument("--frames", type=int, default=N_FRAMES, metavar="N", help=f"how many (default: {N_FRAMES})")
     parser.add_argument("--rate", type=float, default=RATE, metavar="X", help=f"a second (default: {RATE:g})")
     chosen = parser.parse_args(words)
