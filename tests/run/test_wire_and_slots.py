@@ -6,7 +6,7 @@ from dataclasses import asdict
 from math import inf, nan
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from braggstream.formats import wire
@@ -63,6 +63,8 @@ def test_setup_survives_the_way():
 
 
 @given(st.binary(max_size=200))
+@example(b"\x91\xa2\x00\x80")
+@example(b"\x91" * 100000)
 def test_nonsense_is_refused(data):
     for decode in (wire.decode_task, wire.decode_outcome, wire.decode_order, wire.decode_note, wire.decode_setup):
         try:

@@ -221,5 +221,5 @@ def _geometry(plain: dict[str, Any]) -> Geometry:
 def _decoded(decoder: Any, data: bytes | bytearray | memoryview) -> Any:
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"a message between processes is broken: {error}") from error
