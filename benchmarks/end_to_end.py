@@ -22,10 +22,10 @@ def measure(size: int = 1024, *, n_frames: int = N_FRAMES, n_workers: int = 2) -
         (place / "b.geom").write_text(geometry_text(size))
         (place / "b.cell").write_text(CELL_TEXT)
         endpoint = f"ipc://{place}/frames"
-        simulate = [sys.executable, "-m", "braggstream.cli.main", "simulate", "--serve", endpoint]
+        simulate = [sys.executable, "-m", "braggstream", "simulate", "--serve", endpoint]
         simulate += ["-g", f"{place}/b.geom", "-p", f"{place}/b.cell", "-n", str(n_frames), "--pool", "40"]
         simulate += ["--hit-fraction", "0.6", "--seed", "1", "--truth", f"{place}/truth.h5", "--rate", "0"]
-        index = [sys.executable, "-m", "braggstream.cli.main", "indexamajig", f"--zmq-input={endpoint}"]
+        index = [sys.executable, "-m", "braggstream", "indexamajig", f"--zmq-input={endpoint}"]
         index += ["--zmq-request=next", "--data-format=msgpack", "-g", f"{place}/b.geom", "-p", f"{place}/b.cell"]
         index += ["--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=15", "-j", str(n_workers)]
         index += ["-o", f"{place}/o.stream", f"--json-summary={place}/o.json"]

@@ -24,7 +24,7 @@ def stills(tmp_path_factory):
     for new, old in (("x.geom", "megapixel.geom"), ("x.cell", "tetragonal.cell")):
         (folder / old).rename(folder / new)
     words = ["simulate", "-o", "frames.h5", "-g", "x.geom", "-p", "x.cell", "-n", "4", "--hit-fraction", "1"]
-    done = subprocess.run([sys.executable, "-m", "braggstream.cli.main", *words], cwd=folder, check=False)
+    done = subprocess.run([sys.executable, "-m", "braggstream", *words], cwd=folder, check=False)
     assert done.returncode == 0
     (folder / "frames.lst").write_text(f"{folder}/frames.h5\n")
     return folder

@@ -10,7 +10,7 @@ import threading
 
 from session_fakes.session_process import descendants, eventually
 
-BRAGGSTREAM = [sys.executable, "-m", "braggstream.cli.main"]
+BRAGGSTREAM = [sys.executable, "-m", "braggstream"]
 INDEXAMAJIG = [*BRAGGSTREAM, "indexamajig"]
 PF8 = ["--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=15"]
 

@@ -133,7 +133,7 @@ def _n_chunks(stream: Path) -> int:
 
 def _finish(*words: str) -> None:
     """Run one of our commands to its end; raises `UserError` where it fails."""
-    status = subprocess.call([sys.executable, "-m", "braggstream.cli.main", *words], stdin=subprocess.DEVNULL)
+    status = subprocess.call([sys.executable, "-m", "braggstream", *words], stdin=subprocess.DEVNULL)
     if status:
         raise UserError(f"braggstream {words[0]} ended with status {status}")
 
@@ -141,7 +141,7 @@ def _finish(*words: str) -> None:
 @contextlib.contextmanager
 def _started(*words: str) -> "Iterator[subprocess.Popen[bytes]]":
     """Start one of our commands; it does not outlive the block."""
-    process = subprocess.Popen([sys.executable, "-m", "braggstream.cli.main", *words], stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "braggstream", *words], stdin=subprocess.DEVNULL)
     try:
         yield process
     finally:

@@ -1,6 +1,8 @@
 """`braggstream COMMAND`, and `indexamajig`, which is one of its commands."""
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -46,6 +48,7 @@ def _run(command: str, words: Sequence[str]) -> int:
     """Import a command when it is used: none of them waits for the libraries of another."""
     try:
         run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
+        _listen_to_interrupts()
         return run(words)
     except BraggstreamError as error:
         print(f"braggstream {command}: {error}", file=sys.stderr)
@@ -57,13 +60,15 @@ def _run(command: str, words: Sequence[str]) -> int:
         return USER_ERROR
 
 
+def _listen_to_interrupts() -> None:
+    """From now on Ctrl-C lets a command clean up, whatever it did while libraries were imported."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _usage() -> str:
     width = max(len(name) for name in COMMANDS)
     lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         ["usage: braggstream COMMAND [options]", "", *lines, "", "braggstream COMMAND --help tells more."]
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
