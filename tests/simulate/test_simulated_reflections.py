@@ -111,3 +111,12 @@ def test_the_laue_group_has_its_order(symbol, order):
     rotations = laue_rotations(find_space_group(cell(), symbol))
     assert rotations.shape == (order, 3, 3)
     assert len({tuple(rotation.ravel()) for rotation in rotations}) == order
+
+
+def test_rhombohedral_axes_get_a_group_of_their_own():
+    cell = UnitCell(
+        a=64, b=64, c=64, alpha=85, beta=85, gamma=85, lattice_type="rhombohedral", centring="R", unique_axis="*"
+    )
+    assert find_space_group(cell, None).xhm() == "R 3:R"
+    with pytest.raises(UserError, match="do not fit"):
+        find_space_group(cell, "P 4")

@@ -61,7 +61,8 @@ def find_space_group(cell: UnitCell, name: str | None) -> Any:
         raise UserError(f"--space-group={symbol}: not a space group symbol such as 'P 43 21 2'")
     if not gemmi.UnitCell(*cell.parameters).is_compatible_with_spacegroup(group):
         raise UserError(f"--space-group={symbol}: the cell's lengths and angles do not fit {group.xhm()}")
-    expected = "R" if cell.centring == "H" else cell.centring
+    # On rhombohedral axes a rhombohedral lattice is primitive; on hexagonal ones, our H, gemmi calls it R.
+    expected = {"H": "R", "R": "P"}.get(cell.centring, cell.centring)
     if group.centring_type() != expected:
         raise UserError(f"--space-group={symbol}: centring {group.centring_type()}, but the cell says {expected}")
     return group
