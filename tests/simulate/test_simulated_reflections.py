@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.simulate.reflections import find_space_group, laue_rotations, make_reflections
 from braggstream.simulate.settings import CrystalSettings
