@@ -31,8 +31,9 @@ RARE = 4
 """The short ways are taken where at most one pixel in so many lies outside the usual values."""
 ESTIMATE_FROM = 8
 """Cores are estimated from one row in so many."""
-FEWEST_SAMPLES = 16
-"""Bins from which fewer pixels would be sampled have no core: all their pixels are listed."""
+FEWEST_SAMPLES = 64
+"""Bins from which fewer pixels would be sampled have no core, all their pixels are listed: one bright pixel among few
+cannot be told from the background."""
 CORE_PART = 0.4
 """Half-width of a core, as a part of the way from the background to the estimated limit."""
 N_SAMPLES = 2048
