@@ -105,10 +105,13 @@ def open_files(
         A frame cannot be loaded.
     """
     loader = FrameLoader(geometry, settings or FrameSettings())
-    for slot in _slots(Path(path), geometry):
-        frame = _loaded(lambda slot=slot: loader.from_file(slot), on_error)  # type: ignore[misc]
-        if frame is not None:
-            yield frame
+    try:
+        for slot in _slots(Path(path), geometry):
+            frame = _loaded(lambda slot=slot: loader.from_file(slot), on_error)  # type: ignore[misc]
+            if frame is not None:
+                yield frame
+    finally:
+        loader.close()
 
 
 def open_zmq(

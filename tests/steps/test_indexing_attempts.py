@@ -98,7 +98,7 @@ class Recorder:
     def __init__(self, answers=()):
         self.seen, self.answers = [], list(answers)
 
-    def __call__(self, q):
+    def __call__(self, q, *, thorough=True):
         self.seen.append(len(q))
         return [self.answers.pop(0)] if self.answers else []
 
@@ -130,7 +130,7 @@ def test_the_weakest_peaks_go_first():
     seen = []
     rng = np.random.default_rng(5)
     view = view_of(random_spots(rng, 40), rng.permutation(40))
-    loop_with(lambda q: seen.append(q) or [], SETTINGS)(view)
+    loop_with(lambda q, **_: seen.append(q) or [], SETTINGS)(view)
     order = np.argsort(-view.peaks.intensity)
     assert seen[0] == pytest.approx(view.q[order])
     assert seen[1] == pytest.approx(view.q[order[:36]])

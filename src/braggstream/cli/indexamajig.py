@@ -167,7 +167,8 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
 def _indexing(options: dict[str, Any]) -> IndexingSettings:
     cell = None if options["pdb"] is None else read_cell(options["pdb"])
     methods = _methods(options["indexing"], cell)
-    check_methods(methods, has_cell=cell is not None)
+    for notice in check_methods(methods, has_cell=cell is not None):
+        _say(notice)
     return IndexingSettings(
         methods=methods,
         target_cell=cell,

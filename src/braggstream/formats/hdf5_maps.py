@@ -25,11 +25,21 @@ BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError,
 def open_hdf5(name: str) -> h5py.File:
     """Open a file for reading, whoever writes to it; raises `FileError`."""
     try:
-        return h5py.File(name, "r", locking=False)
+        return _open_whoever_locks(name)
     except OSError as error:
         if not Path(name).exists():
             raise FileError(f"{name}: no such file") from None
         raise FileError(f"{name}: cannot be read as HDF5: {_first_line(error)}") from None
+
+
+def _open_whoever_locks(name: str) -> h5py.File:
+    """Open a file as everybody does, so that others in this process may too, else without regard to a writer's lock."""
+    try:
+        return h5py.File(name, "r")
+    except OSError as error:
+        if "lock" not in str(error):
+            raise
+        return h5py.File(name, "r", locking=False)
 
 
 def open_hdf5_bytes(payload: memoryview | bytes) -> h5py.File:

@@ -61,6 +61,12 @@ class FrameLoader:
             return self._from_hdf5_message(message)
         return self._assemble(MsgpackFrame(message.payload, message.serial, self._geometry, self._maps))
 
+    def close(self) -> None:
+        """Close the open file."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
     def _from_hdf5_message(self, message: Message) -> Frame:
         with open_hdf5_bytes(message.payload) as file:
             opened = OpenFile(file, "the message", in_memory=True)
@@ -71,9 +77,7 @@ class FrameLoader:
         """Open a file, or take the one that is open already."""
         if self._opened is not None and self._opened.name == name:
             return self._opened
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        self.close()
         _check_signature(name)
         self._opened = OpenFile.open(name)
         return self._opened

@@ -1,7 +1,6 @@
 """The attempts on one frame: which method, with which peaks, how often, and which lattices are accepted."""
 
-from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,15 @@ from braggstream.steps.indexing.peak_check import are_similar, explains_enough, 
 from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
-Indexer = Callable[[FloatArray], list[FloatArray]]
+
+
+class Indexer(Protocol):
+    """Finds lattices in scattering vectors, strongest first, float64[n, 3] [Å⁻¹]."""
+
+    def __call__(self, q: FloatArray, *, thorough: bool = True) -> list[FloatArray]:
+        """Reciprocal axes of lattices, best first; `thorough` is worth several times the time."""
+        ...
+
 
 MAX_TRIES = 6
 """Attempts with one method."""
@@ -55,7 +62,8 @@ class AttemptLoop:
         n_tries = 0
         left: PeakView | None = view
         while left is not None and n_tries < MAX_TRIES:
-            found = self._attempt(name, indexer, left, crystals)
+            # A search that found nothing is repeated without the weakest peaks, but not in all its depth.
+            found = self._attempt(name, indexer, left, crystals, thorough=n_tries == 0)
             n_tries += 1
             if found is None:
                 left = self._without_weakest(left)
@@ -64,9 +72,11 @@ class AttemptLoop:
                 left = self._without_explained(left, found)
         return crystals, n_tries
 
-    def _attempt(self, name: str, indexer: Indexer, view: PeakView, accepted: list[Crystal]) -> Crystal | None:
+    def _attempt(
+        self, name: str, indexer: Indexer, view: PeakView, accepted: list[Crystal], *, thorough: bool
+    ) -> Crystal | None:
         """The first acceptable crystal among the lattices that a method finds."""
-        for axes in indexer(view.q):
+        for axes in indexer(view.q, thorough=thorough):
             crystal = self._accept(self._crystal(name, axes), view)
             if crystal is not None and not any(are_similar(crystal, other) for other in accepted):
                 return crystal

@@ -42,10 +42,11 @@ class FfbidxIndexer:
         searches = [AxisSearch(basis, axis, settings.ffbidx) for axis in range(3)]
         self._longest_first = sorted(searches, key=lambda search: -search.length)
 
-    def __call__(self, q: FloatArray) -> list[FloatArray]:
+    def __call__(self, q: FloatArray, *, thorough: bool = True) -> list[FloatArray]:
         """Reciprocal axes of the best lattice, or nothing: rows a*, b*, c*, float64[3, 3] [Å⁻¹].
 
-        `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].
+        `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Unless `thorough`, one axis is searched
+        only.
         """
         spots = self._usable(q)
         if len(spots) < max(self._settings.ifssr_min_spots, 3):
@@ -56,7 +57,8 @@ class FfbidxIndexer:
             cell, quality = self._best_refined(search.find(spots), spots)
             if cell is not None and quality > best_quality:
                 best, best_quality = cell, quality
-            if best_quality >= ENOUGH * len(spots) and not self._settings.redundant_computations:
+            is_enough = best_quality >= ENOUGH * len(spots) or not thorough
+            if is_enough and not self._settings.redundant_computations:
                 break
         return [] if best is None else [self._in_target_setting(best)]
 

@@ -32,7 +32,7 @@ RARE = 4
 ESTIMATE_FROM = 8
 """Cores are estimated from one row in so many."""
 FEWEST_SAMPLES = 64
-"""Bins from which fewer pixels would be sampled have no core, all their pixels are listed: one bright pixel among few
+"""Bins from which fewer pixels would be sampled have no core and are listed: among few pixels a bright one
 cannot be told from the background."""
 CORE_PART = 0.4
 """Half-width of a core, as a part of the way from the background to the estimated limit."""
