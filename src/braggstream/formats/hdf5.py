@@ -16,6 +16,8 @@ from braggstream.formats.hdf5_maps import (
     find_dataset,
     open_hdf5,
     read_array,
+    read_masks,
+    read_saturation,
     reading,
 )
 from braggstream.formats.raw import MAX_TEXT_HEADER, lay_out, native_pixels, text_header, window_slices
@@ -112,36 +114,14 @@ class Hdf5Frame:
 
     def masks(self) -> Sequence[MaskArray]:
         """Give the masks of the file, and of files that the geometry names."""
-        found = []
-        for number, panel in enumerate(self._geometry.panels):
-            for mask in () if panel.no_index else panel.masks:
-                source = self._opened if mask.file is None else self._opened.other(mask.file)
-                values, is_shared = source.maps.read(mask.data, panel, self._event, what="mask")
-                found.append(
-                    MaskArray(
-                        panel=number,
-                        values=values,
-                        good_bits=mask.good_bits,
-                        bad_bits=mask.bad_bits,
-                        is_static=is_shared and not self._opened.in_memory,
-                    )
-                )
-        return found
+        return read_masks(self._geometry, self._event, self._reader_of, may_be_static=not self._opened.in_memory)
 
     def saturation(self) -> NDArray[np.float32] | None:
         """Give the saturation level of each pixel in detector order; None where no panel has a map."""
-        if not any(panel.saturation_map for panel in self._geometry.panels):
-            return None
-        levels = []
-        for panel in self._geometry.panels:
-            if panel.saturation_map is None:
-                levels.append(np.full(panel.height * panel.width, np.inf, np.float32))
-                continue
-            file = panel.saturation_map_file
-            source = self._opened if file is None else self._opened.other(file)
-            values, _ = source.maps.read(panel.saturation_map, panel, self._event, what="saturation map")
-            levels.append(np.asarray(values, np.float32).reshape(-1))
-        return np.concatenate(levels)
+        return read_saturation(self._geometry, self._event, self._reader_of)
+
+    def _reader_of(self, file: str | None) -> MapReader:
+        return (self._opened if file is None else self._opened.other(file)).maps
 
     def peak_list(self) -> SuppliedPeaks:
         """Give the peak list, in CXI's layout or as three columns."""

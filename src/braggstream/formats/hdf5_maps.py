@@ -1,6 +1,6 @@
 """HDF5 plumbing: opening files, finding datasets, and maps (masks, saturation) whose rank may lack the `%` axes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from braggstream.formats.events import Event
 from braggstream.formats.raw import window_slices
 from braggstream.model.errors import DecodeError, FileError, FrameError, MismatchError
-from braggstream.model.geometry import Panel
+from braggstream.model.geometry import AxisRole, Geometry, Panel
+from braggstream.model.mask import MaskArray
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -33,7 +34,7 @@ def open_hdf5(name: str) -> h5py.File:
 
 
 def _open_whoever_locks(name: str) -> h5py.File:
-    """Open a file as everybody does, so that others in this process may too, else without regard to a writer's lock."""
+    """Open a file as others in this process do, for both ways cannot be mixed; where a writer locks it, without."""
     try:
         return h5py.File(name, "r")
     except OSError as error:
@@ -119,7 +120,8 @@ class MapReader:
     def read(self, path: str, panel: Panel, event: Event, *, what: str) -> tuple[NDArray[Any], bool]:
         """Read one panel's map.
 
-        The map has the axes of the image, or those without the `%` axes; then it holds for all frames.
+        The map has the axes of the image, or lacks the `%` axes, and then holds for all frames; where the image has
+        none, it may lack leading axes with a fixed index, as a streamed file has in place of `%`.
 
         Returns
         -------
@@ -132,11 +134,8 @@ class MapReader:
         if key in self._shared:
             return self._shared[key], True
         dataset = find_dataset(self._file, full, self._name, only_inside=self._only_inside)
-        n_frame_axes = panel.dims.count("%")
-        place, is_shared = panel, n_frame_axes == 0 and "%" not in path
-        if n_frame_axes and dataset.ndim == len(panel.dims) - n_frame_axes:
-            place = replace(panel, dims=tuple(role for role in panel.dims if role != "%"))
-            is_shared = "%" not in path
+        dims = _map_axes(panel.dims, dataset.ndim)
+        place, is_shared = replace(panel, dims=dims), "%" not in dims and "%" not in path
         name = f"{what} {full} of {self._name}"
         if dataset.dtype.kind not in "biuf":
             raise MismatchError(f"{name} is of type {dataset.dtype}, expected numbers")
@@ -146,6 +145,54 @@ class MapReader:
         if is_shared:
             self._shared[key] = values
         return values, is_shared
+
+
+def _map_axes(dims: tuple[AxisRole, ...], n_axes: int) -> tuple[AxisRole, ...]:
+    """Choose which axes of the image a map of so many axes has."""
+    without = tuple(role for role in dims if role != "%")
+    if n_axes == len(without):
+        return without
+    n_missing = len(dims) - n_axes
+    if len(without) == len(dims) and 0 < n_missing and all(isinstance(role, int) for role in dims[:n_missing]):
+        return dims[n_missing:]
+    return dims
+
+
+ReaderOf = Callable[[str | None], MapReader]
+"""Gives the reader of a file that the geometry names, or for None of the frame's own file."""
+
+
+def read_masks(geometry: Geometry, event: Event, reader_of: ReaderOf, *, may_be_static: bool) -> list[MaskArray]:
+    """Read the masks of all panels that can have good pixels; those that frames share are the same objects."""
+    found = []
+    for number, panel in enumerate(geometry.panels):
+        for mask in () if panel.no_index else panel.masks:
+            values, is_shared = reader_of(mask.file).read(mask.data, panel, event, what="mask")
+            found.append(
+                MaskArray(
+                    panel=number,
+                    values=values,
+                    good_bits=mask.good_bits,
+                    bad_bits=mask.bad_bits,
+                    is_static=is_shared and may_be_static,
+                )
+            )
+    return found
+
+
+def read_saturation(geometry: Geometry, event: Event, reader_of: ReaderOf) -> NDArray[np.float32] | None:
+    """Read the saturation level of each pixel in detector order; None where no panel has a map."""
+    if not any(panel.saturation_map for panel in geometry.panels):
+        return None
+    levels = []
+    for panel in geometry.panels:
+        if panel.saturation_map is None:
+            levels.append(np.full(panel.height * panel.width, np.inf, np.float32))
+        else:
+            reader = reader_of(panel.saturation_map_file)
+            values, _ = reader.read(panel.saturation_map, panel, event, what="saturation map")
+            levels.append(np.asarray(values, np.float32).reshape(-1))
+    return np.concatenate(levels)
 
 
 def _first_line(error: BaseException) -> str:
