@@ -75,7 +75,7 @@ def regions(image, offset, limit, used, chosen):
 def grown(above, seen, fs, ss):
     queue = [(fs, ss)]
     seen[ss, fs] = True
-    for fs, ss in queue:  # noqa: B020, PLR1704
+    for fs, ss in queue:  # noqa: PLR1704
         for dfs, dss in NEIGHBOURS:
             x, y = fs + dfs, ss + dss
             if 0 <= x < above.shape[1] and 0 <= y < above.shape[0] and above[y, x] and not seen[y, x]:
@@ -97,9 +97,9 @@ def measured_region(image, offset, limit, free, pixels, chosen):
     for j in range(-reach, reach):
         for i in range(-reach, reach):
             x, y = cf + i, cs + j
-            if np.hypot(i, j) <= reach and 0 <= x < width and 0 <= y < height:
-                if free[y, x] and image[y, x] < limit[y, x]:
-                    around.append(image[y, x])
+            inside = np.hypot(i, j) <= reach and 0 <= x < width and 0 <= y < height
+            if inside and free[y, x] and image[y, x] < limit[y, x]:
+                around.append(image[y, x])
     around = np.array(around)
     if len(around):
         mean, largest = around.sum() / len(around), max(0.0, around.max())
@@ -144,7 +144,7 @@ def three_rings(image, bad, centre, radii, max_adu, gain):
     spread = len(above) * variance + gain * total
     if total == 0 or spread < 0:
         return None
-    is_saturated = max(values.max(), max(ring)) > max_adu
+    is_saturated = max(values.max(), *ring) > max_adu
     return (above * x).sum() / total + 0.5, (above * y).sum() / total + 0.5, total, np.sqrt(spread), is_saturated
 
 
@@ -179,7 +179,7 @@ def feet(image, chosen, max_adu):
                 continue
             steps = [value - image[ss, fs + 1], image[ss, fs - 1] - value]
             steps += [value - image[ss + 1, fs + 1], image[ss - 1, fs] - value]
-            if sum(float(step) ** 2 for step in steps) / 2 >= chosen.min_squared_gradient:
+            if not sum(float(step) ** 2 for step in steps) / 2 < chosen.min_squared_gradient:
                 yield fs, ss
 
 

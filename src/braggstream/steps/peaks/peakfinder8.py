@@ -39,6 +39,8 @@ CORE_PART = 0.4
 N_SAMPLES = 2048
 SMALLEST_PART = 0.002
 """Part of the sampled pixels that may lie below the values that are counted."""
+LARGEST_BASE = 2**62
+"""Unsigned pixels may be larger than the kernel's whole numbers."""
 
 
 class Peakfinder8:
@@ -193,7 +195,7 @@ def _no_limit(detector: Detector) -> NDArray[np.float64]:
 def _usual_smallest(pixels: NDArray[Any]) -> int:
     """A value below which hardly any pixel lies, from a sample."""
     sample = np.sort(pixels[:: max(1, pixels.size // N_SAMPLES)])
-    return int(sample[int(SMALLEST_PART * len(sample))])
+    return min(int(sample[int(SMALLEST_PART * len(sample))]), LARGEST_BASE)
 
 
 def _lowest_limit(upper: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
