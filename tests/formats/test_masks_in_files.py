@@ -11,7 +11,15 @@ from braggstream.model.frame import FileSlot, Message
 from braggstream.model.settings import FrameSettings
 from braggstream.pipeline.loading import FrameLoader
 
-PANEL = "p/min_fs = 0\np/max_fs = 31\np/min_ss = 0\np/max_ss = 31\np/corner_x = -16\np/corner_y = -16\np/fs = x\np/ss = y\n"
+PANEL = """p/min_fs = 0
+p/max_fs = 31
+p/min_ss = 0
+p/max_ss = 31
+p/corner_x = -16
+p/corner_y = -16
+p/fs = x
+p/ss = y
+"""
 BEAM = "photon_energy = 9000 eV\nclen = 0.1 m\nres = 10000\nadu_per_photon = 1\ndata = /d\n"
 FRAMES = "dim0 = %\ndim1 = ss\ndim2 = fs\n"
 STATIC_MASK = "mask0_data = /m2\nmask0_goodbits = 0\nmask0_badbits = 2\n"

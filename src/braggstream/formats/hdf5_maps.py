@@ -153,7 +153,7 @@ def _map_axes(dims: tuple[AxisRole, ...], n_axes: int) -> tuple[AxisRole, ...]:
     if n_axes == len(without):
         return without
     n_missing = len(dims) - n_axes
-    if len(without) == len(dims) and 0 < n_missing and all(isinstance(role, int) for role in dims[:n_missing]):
+    if len(without) == len(dims) and n_missing > 0 and all(isinstance(role, int) for role in dims[:n_missing]):
         return dims[n_missing:]
     return dims
 

@@ -22,6 +22,11 @@ HeaderLookup = Callable[[str], float]
 AxisRole = Literal["ss", "fs", "%"] | int
 """What an axis of the data array is: slow scan, fast scan, the frame's event, or a fixed index."""
 
+MAX_WAVELENGTH = 1e6
+"""Wavelengths between this and its inverse are taken [Å]."""
+MAX_LENGTH = 1e6
+"""Longest camera length and detector shift [m]: what is longer is no length, and its square may overflow."""
+
 LENGTH_UNITS: Mapping[str, float] = {"m": 1.0, "mm": 1e-3}
 WAVELENGTH_UNITS: Mapping[str, float] = {"m": 1e10, "A": 1.0}
 ENERGY_UNITS: Mapping[str, float] = {"eV": 1.0, "keV": 1e3}
@@ -201,19 +206,26 @@ class Geometry:
         number = self.beam.resolve(header)
         if not 0 < number < inf:
             raise HeaderError(f"{self.wavelength_kind} is {number:g}, expected a positive number")
+        wavelength = number
         if self.wavelength_kind == "photon_energy":
-            return wavelength_of_photon(number)
-        if self.wavelength_kind == "electron_voltage":
-            return wavelength_of_electron(number)
-        return number
+            wavelength = wavelength_of_photon(number)
+        elif self.wavelength_kind == "electron_voltage":
+            wavelength = wavelength_of_electron(number)
+        if not 1.0 / MAX_WAVELENGTH < wavelength < MAX_WAVELENGTH:
+            raise HeaderError(f"{self.wavelength_kind} is {number:g}, which is a wavelength of {wavelength:g} Å")
+        return wavelength
 
     def detector(self, header: HeaderLookup, wavelength: float) -> Detector:
         """Place the panels for one frame; the last detector is kept, so an unmoved one costs nothing."""
         clen = self.clen.resolve(header)
         shift_x = self.shift_x.resolve(header) if self.shift_x else 0.0
         shift_y = self.shift_y.resolve(header) if self.shift_y else 0.0
-        if isnan(clen) or abs(clen) == inf:
-            raise HeaderError(f"clen is {clen:g}, expected a finite length")
+        if not abs(clen) < MAX_LENGTH:
+            raise HeaderError(f"clen is {clen:g} m, expected a length below {MAX_LENGTH:g} m")
+        if abs(shift_x) >= MAX_LENGTH or abs(shift_y) >= MAX_LENGTH:
+            raise HeaderError(
+                f"the detector shift is {shift_x:g}, {shift_y:g} m, expected less than {MAX_LENGTH:g} m"
+            )
         per_ev = any(panel.adu_per_ev is not None for panel in self.panels)
         key = (
             clen,
