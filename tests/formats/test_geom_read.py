@@ -276,12 +276,20 @@ class TestCameraLengthAndShift:
         geometry = parse_geometry(f"{BEAM}detector_shift_x = nan\ndetector_shift_y = 1 mm\n{PANEL}")
         assert geometry.detector(headers(), 1.0).poses[0, 0] == pytest.approx([-0.004, 0.002, 0.1])
 
-    @pytest.mark.parametrize(("clen", "shift"), [(0.0, 0.0), (0.1, inf), (0.1, -inf)])
-    def test_a_plane_through_the_sample_fails_the_frame(self, clen, shift):
+    @pytest.mark.parametrize(
+        ("clen", "shift", "what"),
+        [
+            (0.0, 0.0, "panel p into a plane through the sample"),
+            (0.1, inf, "the detector shift is inf"),
+            (0.1, -inf, "the detector shift is -inf"),
+            (1e157, 0.0, "clen is 1e\\+157 m"),
+        ],
+    )
+    def test_where_no_detector_can_be_the_frame_fails(self, clen, shift, what):
         geometry = parse_geometry(
             f"wavelength = 1 A\nclen = /z m\ndetector_shift_x = /x\ndetector_shift_y = 0\n{PANEL}"
         )
-        with pytest.raises(HeaderError, match="panel p into a plane through the sample"):
+        with pytest.raises(HeaderError, match=what):
             geometry.detector(headers(**{"/z": clen, "/x": shift}), 1.0)
 
 
