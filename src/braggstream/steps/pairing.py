@@ -5,6 +5,7 @@ proportional, is looked for among indices of both signs, so that an oblique cell
 """
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from braggstream.steps.view import PeakView
 
 MIN_PAIRS = 3
 """Fewer pairs than this say nothing about a crystal."""
+MOST_EXCITATION = 1.5
+"""Pairs whose excitation error is so many times the median, or more, are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -34,11 +37,11 @@ class PeakPairs:
         return len(self.peak)
 
 
-def pair_peaks(crystal: Crystal, view: PeakView) -> PeakPairs:
+def pair_peaks(crystal: Crystal, view: PeakView, *, most_excitation: float = MOST_EXCITATION) -> PeakPairs:
     """Pair the peaks of a view with lattice points of a crystal, without those far from the Ewald sphere.
 
-    The list is cut where the excitation error, sorted by size, first exceeds 1.5 times its median; fewer than
-    three pairs are returned as they are.
+    The list is cut where the excitation error, sorted by size, first exceeds `most_excitation` times its median;
+    fewer than three pairs are returned as they are.
     """
     q = shifted_q(view, crystal.det_shift)
     n = len(view)
@@ -50,9 +53,9 @@ def pair_peaks(crystal: Crystal, view: PeakView) -> PeakPairs:
     n_pairs = pair_peaks_kernel(q, axes, direct, beam, limit, hkl, peak, excitation)
     size = np.abs(excitation[:n_pairs])
     order = np.argsort(size, kind="stable")
-    if n_pairs >= MIN_PAIRS:
+    if n_pairs >= MIN_PAIRS and most_excitation < inf:
         middle = n_pairs // 2
-        order = order[: np.searchsorted(size[order], 1.5 * size[order[middle]], side="right")]
+        order = order[: np.searchsorted(size[order], most_excitation * size[order[middle]], side="right")]
     return PeakPairs(peak=peak[order], hkl=hkl[order], excitation_error=excitation[order])
 
 

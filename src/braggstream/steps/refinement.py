@@ -3,10 +3,12 @@
 Least squares on excitation errors and on positions, as CrystFEL's, under an exact restraint to the lattice type.
 What differs: each kind of residual is weighted by its own scatter, and outliers count less.  With CrystFEL's unit
 weights the excitation errors, which are no measurement of zero but spread over the profile radius, outweigh the
-positions and turn the lattice away from where it is.
+positions and turn the lattice away from where it is.  And all pairs take part: a list that is cut at 1.5 times the
+median excitation error keeps the pairs that agree with the start, and so holds the lattice there.
 """
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +57,7 @@ def refine_crystal(crystal: Crystal, view: PeakView, target: UnitCell | None) ->
     Crystal or None
         The refined crystal, with residuals; None where fewer than three peaks belong to it.
     """
-    pairs = pair_peaks(crystal, view)
+    pairs = pair_peaks(crystal, view, most_excitation=inf)
     if len(pairs) < MIN_PAIRS or not (view.peaks.intensity[pairs.peak] > 0).any():
         return None
     fit = _Fit.of(pairs, view, crystal)
@@ -65,7 +67,7 @@ def refine_crystal(crystal: Crystal, view: PeakView, target: UnitCell | None) ->
     for _ in range(N_ROUNDS):
         lattice = _refined(lattice, fit)
         refined = replace(crystal, reciprocal_axes=lattice.axes)
-        pairs = pair_peaks(refined, view)
+        pairs = pair_peaks(refined, view, most_excitation=inf)
         if len(pairs) < MIN_PAIRS:
             return None
         fit = _Fit.of(pairs, view, crystal)
