@@ -42,6 +42,8 @@ class RingIntegrator:
     def __call__(self, frame: Frame, crystals: Sequence[Crystal]) -> tuple[tuple[Crystal, ...], list[str]]:
         """Give the crystals with measured reflections only, and complaints."""
         tables = [crystal.reflections for crystal in crystals if crystal.reflections is not None]
+        if not tables:
+            return tuple(crystals), []
         panels = np.concatenate([table.panel for table in tables])
         positions = np.concatenate([np.stack([table.fs, table.ss], axis=1) for table in tables])
         measured, state = self._measure(frame, panels, positions)

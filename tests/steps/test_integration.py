@@ -1,0 +1,277 @@
+"""Ring integration, against its rules written out with NumPy and against the reference's reflections."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from braggstream.formats.geom import read_geometry
+from braggstream.formats.stream_read import read_stream
+from braggstream.model.crystal import Crystal, ReflectionTable
+from braggstream.model.errors import UserError
+from braggstream.model.frame import FileSlot
+from braggstream.model.settings import FrameSettings, IntegrationSettings
+from braggstream.pipeline.loading import FrameLoader
+from braggstream.steps.integration import make_integrator
+from braggstream.steps.prediction import predict_reflections
+from steps import naive_rings
+from steps.made_frames import made_detector, made_frame
+
+SIZES = [(90, 70), (64, 80)]
+MODES = [
+    {"centre": centre, "gradient": gradient, "keep_saturated": keep}
+    for centre, gradient, keep in product([False, True], repeat=3)
+]
+MODE_NAMES = ["-".join(name for name in mode if mode[name]) or "plain" for mode in MODES]
+
+
+def predictions(panel, places):
+    n = len(panel)
+    fs, ss = np.array(places, float).reshape(n, 2).T
+    return ReflectionTable.predicted(
+        hkl=np.arange(3 * n, dtype=np.int32).reshape(n, 3),
+        panel=np.array(panel, np.int32),
+        fs=fs.copy(),
+        ss=ss.copy(),
+        excitation_error=np.linspace(-1e-3, 1e-3, n),
+        partiality=np.linspace(0.3, 1, n),
+    )
+
+
+def crystal_with(table):
+    return Crystal(reciprocal_axes=np.eye(3) / 50, reflections=table)
+
+
+def crowded(rng, dtype, *, n=150, slope=0.0, **columns):
+    """Two panels full of spots, and the predictions of two crystals, near spots and elsewhere."""
+    detector = made_detector(
+        SIZES, [(-95, -30), (5, -40)], adu_per_photon=np.array([1.0, 4.5]), max_adu=np.array([400.0, 900.0])
+    )
+    images, panels, places = [], [], []
+    for number, (width, height) in enumerate(SIZES):
+        y, x = np.mgrid[:height, :width]
+        image = rng.poisson(8 + slope * x + slope / 2 * y).astype(float)
+        spots = rng.uniform(-2, [width + 2, height + 2], (n // 2, 2))
+        for fs, ss in spots:
+            image += rng.exponential(150) * np.exp(-((x + 0.5 - fs) ** 2 + (y + 0.5 - ss) ** 2) / 2)
+        images.append(np.rint(np.clip(image - (3 if np.dtype(dtype).kind != "u" else 0), -50, 60000)).astype(dtype))
+        given = np.clip(spots + rng.normal(size=spots.shape) * 0.8, 0, [width - 1e-6, height - 1e-6])
+        panels += [number] * len(given)
+        places.append(given)
+    bad = rng.random(detector.n_pixels) < 0.004
+    frame = made_frame(detector, images, bad=bad, **columns)
+    order = rng.permutation(len(panels))
+    panels, places = np.array(panels)[order], np.concatenate(places)[order]
+    half = len(panels) // 3
+    return frame, [predictions(panels[:half], places[:half]), predictions(panels[half:], places[half:])]
+
+
+def assert_as_naive(frame, tables, settings):
+    """Same reflections kept, same numbers, same counts; gives the number kept, left out and saturated."""
+    crystals, complaints = make_integrator(settings)(frame, tuple(crystal_with(table) for table in tables))
+    expected = naive_rings.integrated(frame, tables, settings)
+    n_kept, n_lost, n_saturated = 0, 0, 0
+    n_complaints = 0
+    for crystal, table, rows in zip(crystals, tables, expected, strict=True):
+        good = [row is not None and (settings.keep_saturated or not row[6]) for row in rows]
+        plausible = [fine and row[0] >= -5 * row[1] for fine, row in zip(good, rows, strict=True)]
+        kept = np.flatnonzero(plausible)
+        numbers = np.array([rows[k][:6] for k in kept]).reshape(-1, 6)
+        found = crystal.reflections
+        assert found.hkl.tolist() == table.hkl[kept].tolist()
+        assert found.intensity == pytest.approx(numbers[:, 0], rel=1e-9, abs=1e-7)
+        assert found.sigma == pytest.approx(numbers[:, 1], rel=1e-9)
+        assert found.peak_value == pytest.approx(numbers[:, 2])
+        assert found.background == pytest.approx(numbers[:, 3])
+        assert found.fs == pytest.approx(table.fs[kept] + numbers[:, 4])
+        assert found.ss == pytest.approx(table.ss[kept] + numbers[:, 5])
+        assert found.partiality.tolist() == table.partiality[kept].tolist()
+        assert crystal.n_saturated == sum(row is not None and row[6] for row in rows)
+        assert crystal.n_implausible == sum(good) - sum(plausible)
+        n_complaints += len(rows) - sum(good) > 0.25 * len(rows)
+        n_kept, n_lost = n_kept + len(kept), n_lost + len(rows) - len(kept)
+        n_saturated += crystal.n_saturated
+    assert len(complaints) == n_complaints
+    return n_kept, n_lost, n_saturated
+
+
+@pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
+@pytest.mark.parametrize("slope", [0.0, 0.6])
+@pytest.mark.parametrize("seed", range(2))
+def test_crowded_frames(mode, slope, seed):
+    rng = np.random.default_rng(seed)
+    frame, tables = crowded(rng, "int32", slope=slope)
+    n_kept, n_lost, n_saturated = assert_as_naive(frame, tables, IntegrationSettings(radii=(3, 4, 6), **mode))
+    assert n_kept > 10
+    assert n_lost > 10
+    assert n_saturated > 0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("radii", [(2, 3, 4), (2.9, 3.9, 5.9), (4, 5, 7), (3, 3, 3)])
+def test_pixels_of_all_types_and_rings_of_all_sizes(dtype, radii):
+    frame, tables = crowded(np.random.default_rng(5), dtype, n=70)
+    assert_as_naive(frame, tables, IntegrationSettings(radii=radii, gradient=True))
+    assert_as_naive(frame, tables, IntegrationSettings(radii=radii, centre=True, keep_saturated=True))
+
+
+def test_a_map_of_saturation_levels():
+    rng = np.random.default_rng(6)
+    n = sum(width * height for width, height in SIZES)
+    saturation = np.where(rng.random(n) < 0.3, 60.0, np.inf).astype(np.float32)
+    frame, tables = crowded(rng, "uint16", saturation=saturation)
+    _, _, with_map = assert_as_naive(frame, tables, IntegrationSettings(radii=(3, 4, 6)))
+    _, _, without = assert_as_naive(replace(frame, saturation=None), tables, IntegrationSettings(radii=(3, 4, 6)))
+    assert with_map > without
+
+
+def test_a_spot_on_a_flat_background_is_added_up():
+    image = np.full((40, 40), 7, np.int32)
+    image[20, 20], image[21, 20] = 107, 57
+    frame = made_frame(made_detector([(40, 40)], [(-20, -20)], adu_per_photon=np.array([2.0])), [image])
+    table = predictions([0], [(20.4, 20.9)])
+    (crystal,), complaints = make_integrator(IntegrationSettings(radii=(3, 4, 6)))(frame, (crystal_with(table),))
+    found = crystal.reflections
+    assert found.intensity.tolist() == [150.0]
+    assert found.sigma == pytest.approx([np.sqrt(2 * 150)])
+    assert (found.peak_value[0], found.background[0]) == (107, 7)
+    assert complaints == []
+
+
+def test_sigma_tells_the_scatter_of_repeated_measurements():
+    rng = np.random.default_rng(7)
+    intensities, sigmas = [], []
+    detector = made_detector([(200, 200)], [(-100, -100)])
+    places = np.stack(np.meshgrid(*[np.arange(10, 190, 15)] * 2), -1).reshape(-1, 2) + 0.5
+    y, x = np.mgrid[:200, :200] + 0.5
+    mean = np.full((200, 200), 20.0)
+    for fs, ss in places:
+        mean += 60 * np.exp(-((x - fs) ** 2 + (y - ss) ** 2) / 2)
+    integrate = make_integrator(IntegrationSettings(radii=(3, 4, 6)))
+    for _ in range(10):
+        frame = made_frame(detector, [rng.poisson(mean).astype(np.int32)])
+        (crystal,), _ = integrate(frame, (crystal_with(predictions([0] * len(places), places)),))
+        intensities.append(crystal.reflections.intensity)
+        sigmas.append(crystal.reflections.sigma)
+    scatter = np.sqrt(np.var(intensities, axis=0, ddof=1).mean())
+    # The error of the mean background is not part of sigma.
+    assert np.mean(sigmas) == pytest.approx(scatter, rel=0.2)
+    assert np.mean(intensities) == pytest.approx(60 * 2 * np.pi, rel=0.05)
+
+
+def test_pits_are_implausible():
+    image = np.full((60, 60), 100.0)
+    image += np.random.default_rng(8).normal(size=image.shape)
+    image[28:33, 28:33] -= 60
+    frame = made_frame(made_detector([(60, 60)], [(-30, -30)]), [image.astype(np.float32)])
+    table = predictions([0, 0], [(30.5, 30.5), (12.5, 12.5)])
+    (crystal,), _ = make_integrator(IntegrationSettings(radii=(3, 4, 6)))(frame, (crystal_with(table),))
+    assert crystal.n_implausible == 1
+    assert crystal.reflections.hkl.tolist() == [[3, 4, 5]]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
+def test_without_an_image_all_intensities_are_zero(mode):
+    gains = np.array([1.5, 3.0])
+    detector = made_detector(SIZES, [(-95, -30), (5, -40)], adu_per_photon=gains)
+    frame = made_frame(detector, [np.zeros((height, width), np.uint8) for width, height in SIZES])
+    table = predictions([0, 0, 1], [(20, 20), (50, 40), (30, 30)])
+    settings = IntegrationSettings(radii=(3, 4, 6), **mode)
+    (crystal,), complaints = make_integrator(settings)(replace(frame, has_image=False), (crystal_with(table),))
+    found = crystal.reflections
+    assert found.intensity.tolist() == [0, 0, 0]
+    assert found.sigma == pytest.approx(gains[found.panel])
+    assert complaints == []
+
+
+def test_neighbours_of_another_crystal_matter():
+    image = np.random.default_rng(9).poisson(10, (60, 60)).astype(np.int32)
+    image[28:33, 33:38] += 500
+    frame = made_frame(made_detector([(60, 60)], [(-30, -30)]), [image])
+    first, second = predictions([0], [(30.5, 30.5)]), predictions([0], [(35.5, 30.5)])
+    settings = IntegrationSettings(radii=(3, 4, 6))
+    assert_as_naive(frame, [first], settings)
+    assert_as_naive(frame, [first, second], settings)
+    (alone,), _ = make_integrator(settings)(frame, (crystal_with(first),))
+    (together, _), _ = make_integrator(settings)(frame, (crystal_with(first), crystal_with(second)))
+    assert together.reflections.background[0] < alone.reflections.background[0]
+
+
+@pytest.mark.parametrize("method", ["rings", "none"])
+def test_nothing_to_integrate(method):
+    frame, tables = crowded(np.random.default_rng(10), "int32", n=6)
+    integrate = make_integrator(IntegrationSettings(method=method))
+    assert integrate(frame, ()) == ((), [])
+    unpredicted = Crystal(reciprocal_axes=np.eye(3))
+    assert integrate(frame, (unpredicted,)) == ((unpredicted,), [])
+    empty = crystal_with(predictions([], []))
+    (same, other), complaints = integrate(frame, (empty, unpredicted))
+    assert len(same.reflections) == 0
+    assert other.reflections is None
+    assert complaints == []
+    if method == "none":
+        (kept,), _ = integrate(frame, (crystal_with(tables[0]),))
+        assert kept.reflections is tables[0]
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(UserError, match="rings"):
+        make_integrator(IntegrationSettings(method="prof3d"))
+
+
+GOLDEN_RUNS = {
+    "rings": (IntegrationSettings(radii=(3, 4, 6)), 0.9999),
+    "asdf": (IntegrationSettings(), 0.9999),
+    "cengrad": (IntegrationSettings(centre=True, gradient=True, push_res=0.1), 0.995),
+}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("run", GOLDEN_RUNS)
+@pytest.mark.parametrize("name", ["single", "multi"])
+def test_the_reference_measures_the_same(golden, name, run):
+    settings, least_correlation = GOLDEN_RUNS[run]
+    loader = FrameLoader(read_geometry(golden / f"{name}.geom"), FrameSettings())
+    integrate = make_integrator(settings)
+    ours, theirs, n_expected = [], [], 0
+    for chunk in read_stream(golden / "streams" / f"{name}-{run}.stream.xz"):
+        if not chunk.crystals:
+            continue
+        slot = FileSlot(
+            filename=str(golden / f"{name}.h5"), event=chunk.identity.event, serial=chunk.identity.serial
+        )
+        frame = loader.from_file(slot)
+        predicted = [
+            replace(
+                crystal,
+                reflections=predict_reflections(
+                    crystal,
+                    frame.detector,
+                    frame.wavelength,
+                    1e-8,
+                    max_inverse_d=crystal.resolution_limit + settings.push_res,
+                ),
+            )
+            for crystal in chunk.crystals
+        ]
+        crystals, _ = integrate(frame, tuple(predicted))
+        for expected, found in zip(chunk.crystals, crystals, strict=True):
+            table = found.reflections
+            rows = {tuple(hkl): number for number, hkl in enumerate(table.hkl)}
+            pairs = [(rows[tuple(hkl)], k) for k, hkl in enumerate(expected.reflections.hkl) if tuple(hkl) in rows]
+            mine, yours = (list(column) for column in zip(*pairs, strict=True))
+            n_expected += len(expected.reflections)
+            for side, source, index in ((ours, table, mine), (theirs, expected.reflections, yours)):
+                side.append(
+                    np.stack([source.intensity, source.sigma, source.peak_value, source.background])[:, index]
+                )
+            assert len(table) < 1.05 * len(expected.reflections) + 3
+    ours, theirs = np.hstack(ours), np.hstack(theirs)
+    assert n_expected > 1000
+    assert ours.shape[1] > 0.95 * n_expected
+    for number in range(4):
+        assert np.corrcoef(ours[number], theirs[number])[0, 1] > least_correlation
+    # Rounding of the lattice in the file may move a reflection over the border of a pixel, no more.
+    same = np.abs(ours[:2] - theirs[:2]) < 0.02 + 1e-3 * np.abs(theirs[:2])
+    assert same.mean() > 0.98
