@@ -18,6 +18,7 @@ from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing import make_lattice_finder
 from braggstream.steps.indexing.attempts import AttemptLoop
 from braggstream.steps.indexing.cell_check import CellCheck, is_sane
+from braggstream.steps.indexing.indexer import candidate
 from braggstream.steps.indexing.peak_check import are_similar, explains_enough, unexplained
 from braggstream.steps.view import PeakView
 from steps.still_frames import is_same_lattice, lattice_spots, random_rotation, random_spots, still, view_of
@@ -98,9 +99,9 @@ class Recorder:
     def __init__(self, answers=()):
         self.seen, self.answers = [], list(answers)
 
-    def __call__(self, q, *, thorough=True):
-        self.seen.append(len(q))
-        return [self.answers.pop(0)] if self.answers else []
+    def __call__(self, view, *, thorough=True):
+        self.seen.append(len(view))
+        return [candidate(self.answers.pop(0), TARGET)] if self.answers else []
 
 
 def loop_with(indexer, settings):
@@ -130,7 +131,7 @@ def test_the_weakest_peaks_go_first():
     seen = []
     rng = np.random.default_rng(5)
     view = view_of(random_spots(rng, 40), rng.permutation(40))
-    loop_with(lambda q, **_: seen.append(q) or [], SETTINGS)(view)
+    loop_with(lambda view, **_: seen.append(view.q) or [], SETTINGS)(view)
     order = np.argsort(-view.peaks.intensity)
     assert seen[0] == pytest.approx(view.q[order])
     assert seen[1] == pytest.approx(view.q[order[:36]])

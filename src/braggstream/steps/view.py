@@ -1,12 +1,12 @@
 """PeakView: the peaks of a frame together with the geometry that places them in reciprocal space."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.model.detector import Detector
-from braggstream.model.frame import Frame
+from braggstream.model.frame import Frame, FrameIdentity
 from braggstream.model.peaks import PeakTable
 
 
@@ -22,12 +22,21 @@ class PeakView:
     """Wavelength [Å]."""
     bandwidth: float
     """Relative bandwidth (sigma)."""
+    identity: FrameIdentity | None = None
+    """Whose peaks they are; None for peaks that come from nowhere in particular."""
 
     @classmethod
     def of(cls, frame: Frame, peaks: PeakTable, bandwidth: float) -> "PeakView":
         """Place the peaks of a frame in reciprocal space."""
         q = frame.detector.scattering_vectors(peaks.panel, peaks.fs, peaks.ss, frame.wavelength)
-        return cls(peaks=peaks, q=q, detector=frame.detector, wavelength=frame.wavelength, bandwidth=bandwidth)
+        return cls(
+            peaks=peaks,
+            q=q,
+            detector=frame.detector,
+            wavelength=frame.wavelength,
+            bandwidth=bandwidth,
+            identity=frame.identity,
+        )
 
     def __len__(self) -> int:
         return len(self.peaks)
@@ -39,10 +48,4 @@ class PeakView:
 
     def take(self, index: NDArray) -> "PeakView":
         """Select peaks by index or by a boolean array."""
-        return PeakView(
-            peaks=self.peaks.take(index),
-            q=self.q[index],
-            detector=self.detector,
-            wavelength=self.wavelength,
-            bandwidth=self.bandwidth,
-        )
+        return replace(self, peaks=self.peaks.take(index), q=self.q[index])

@@ -59,15 +59,15 @@ def index_q(
     UserError
         For parameters out of their limits.
     """
-    from braggstream.model.crystal import Crystal
     from braggstream.steps.indexing.cell_check import CellCheck
     from braggstream.steps.indexing.ffbidx import make_indexer
+    from braggstream.steps.indexing.indexer import candidate
 
     chosen = IndexingSettings(target_cell=target_cell, ffbidx=settings or FfbidxSettings())
     nearest = CellCheck(target_cell, chosen.tolerance)
     lattices = []
-    for axes in make_indexer(chosen)(np.ascontiguousarray(q, np.float64).reshape(-1, 3)):
+    for axes in make_indexer(chosen).find(np.ascontiguousarray(q, np.float64).reshape(-1, 3)):
         # The search may meet a pseudo-symmetric lattice in a setting that is only nearly the target's.
-        found = nearest.reindexed(Crystal(reciprocal_axes=axes, centring=target_cell.centring))
+        found = nearest.reindexed(candidate(axes, target_cell))
         lattices.append(axes if found is None else found.reciprocal_axes)
     return lattices

@@ -1,28 +1,17 @@
 """The attempts on one frame: which method, with which peaks, how often, and which lattices are accepted."""
 
-from typing import Protocol, cast
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from braggstream.model.crystal import Crystal
 from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing.cell_check import CellCheck
+from braggstream.steps.indexing.indexer import Indexer
 from braggstream.steps.indexing.methods import make_indexers
 from braggstream.steps.indexing.outcome import IndexingOutcome
 from braggstream.steps.indexing.peak_check import are_similar, explains_enough, unexplained
 from braggstream.steps.view import PeakView
-
-FloatArray = NDArray[np.float64]
-
-
-class Indexer(Protocol):
-    """Finds lattices in scattering vectors, strongest first, float64[n, 3] [Å⁻¹]."""
-
-    def __call__(self, q: FloatArray, *, thorough: bool = True) -> list[FloatArray]:
-        """Reciprocal axes of lattices, best first; `thorough` is worth several times the time."""
-        ...
-
 
 MAX_TRIES = 6
 """Attempts with one method."""
@@ -40,7 +29,7 @@ class AttemptLoop:
 
     def __init__(self, settings: IndexingSettings) -> None:
         self._settings = settings
-        self._indexers = cast(dict[str, Indexer], make_indexers(settings))
+        self._indexers = make_indexers(settings)
         target = settings.target_cell
         self._check = CellCheck(target, settings.tolerance) if settings.check_cell and target else None
 
@@ -76,23 +65,11 @@ class AttemptLoop:
         self, name: str, indexer: Indexer, view: PeakView, accepted: list[Crystal], *, thorough: bool
     ) -> Crystal | None:
         """The first acceptable crystal among the lattices that a method finds."""
-        for axes in indexer(view.q, thorough=thorough):
-            crystal = self._accept(self._crystal(name, axes), view)
+        for candidate in indexer(view, thorough=thorough):
+            crystal = self._accept(replace(candidate, indexed_by=name), view)
             if crystal is not None and not any(are_similar(crystal, other) for other in accepted):
                 return crystal
         return None
-
-    def _crystal(self, name: str, axes: FloatArray) -> Crystal:
-        target = self._settings.target_cell
-        if target is None:
-            return Crystal(reciprocal_axes=axes, indexed_by=name)
-        return Crystal(
-            reciprocal_axes=axes,
-            lattice_type=target.lattice_type,
-            centring=target.centring,
-            unique_axis=target.unique_axis,
-            indexed_by=name,
-        )
 
     def _accept(self, candidate: Crystal, view: PeakView) -> Crystal | None:
         """Check the cell, refine, check the refined cell and the peaks, in this order; None = rejected."""

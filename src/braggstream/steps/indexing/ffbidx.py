@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels.ffbidx_cells import refine_cells
+from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
 from braggstream.steps.indexing.centring import reduce_cell
+from braggstream.steps.indexing.indexer import candidate
 from braggstream.steps.indexing.search import AxisSearch
+from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +37,7 @@ class FfbidxIndexer:
     def __init__(self, settings: IndexingSettings) -> None:
         if settings.target_cell is None:
             raise UserError("--indexing=ffbidx needs a unit cell: give one with -p")
+        self._target = settings.target_cell
         self._settings = check_settings(settings.ffbidx)
         reduced = reduce_cell(settings.target_cell)
         self._to_cell = reduced.to_cell
@@ -42,7 +46,11 @@ class FfbidxIndexer:
         searches = [AxisSearch(basis, axis, settings.ffbidx) for axis in range(3)]
         self._longest_first = sorted(searches, key=lambda search: -search.length)
 
-    def __call__(self, q: FloatArray, *, thorough: bool = True) -> list[FloatArray]:
+    def __call__(self, view: PeakView, *, thorough: bool = True) -> list[Crystal]:
+        """Give the best lattice, or nothing."""
+        return [candidate(axes, self._target) for axes in self.find(view.q, thorough=thorough)]
+
+    def find(self, q: FloatArray, *, thorough: bool = True) -> list[FloatArray]:
         """Reciprocal axes of the best lattice, or nothing: rows a*, b*, c*, float64[3, 3] [Å⁻¹].
 
         `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Unless `thorough`, one axis is searched

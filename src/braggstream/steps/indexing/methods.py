@@ -5,9 +5,13 @@ Nothing here loads a kernel, so that a parent process can check an option withou
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from braggstream.model.errors import UserError
 from braggstream.model.settings import IndexingSettings
+
+if TYPE_CHECKING:
+    from braggstream.steps.indexing.indexer import Indexer
 
 INDEXERS: Mapping[str, str] = {"ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer"}
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
@@ -72,11 +76,11 @@ def check_methods(methods: Iterable[str], *, has_cell: bool = True) -> tuple[str
     return notices
 
 
-def make_indexers(settings: IndexingSettings) -> dict[str, object]:
+def make_indexers(settings: IndexingSettings) -> "dict[str, Indexer]":
     """Make the indexer of each method, in the order in which they are tried."""
     check_methods(settings.methods, has_cell=settings.target_cell is not None)
     names, _ = parse_methods(settings.methods)
-    indexers: dict[str, object] = {}
+    indexers: dict[str, Indexer] = {}
     for name in names:
         if name != NO_INDEXING:
             module, factory = INDEXERS[name].split(":")
