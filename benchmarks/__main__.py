@@ -3,47 +3,98 @@
 import argparse
 import json
 import platform
-import statistics
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
-from benchmarks import end_to_end, stages
+from benchmarks import end_to_end, growth, stages
 
 KEPT = Path(__file__).parent / "results" / "last.json"
 SIZES = (1024, 2048, 4096)
 DTYPES = ("uint16", "int32", "float32")
+PARTS = ("stages", "growth", "end_to_end")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="1M frames only, and one run end to end")
+    parser.add_argument("--quick", action="store_true", help="1M frames only, and each run end to end once")
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be repeated")
     parser.add_argument("--keep", action="store_true", help=f"keep the figures in {KEPT.name}")
     chosen = parser.parse_args()
-    before = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    found = {"machine": platform.processor() or platform.machine(), "stages": [], "end_to_end": {}}
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    found = {"machine": _processor()}
+    measures: dict[str, Callable[[bool, dict], object]] = {
+        "stages": _stages,
+        "growth": _growth,
+        "end_to_end": _end_to_end,
+    }
+    for part in chosen.only or PARTS:
+        found[part] = measures[part](chosen.quick, kept)
+    if chosen.keep:
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps({**kept, **found}, indent=1) + "\n")
+
+
+def _stages(is_quick: bool, kept: dict) -> list[dict]:
+    """Milliseconds a frame and core, and multiples of one plain pass over the frame."""
+    rows = []
+    before = {(row["size"], row["dtype"]): row for row in kept.get("stages", ())}
     print(f"{'frame':>14} {'stage':>12} {'ms':>9} {'passes':>8} {'before':>8}")
-    for size in SIZES[:1] if chosen.quick else SIZES:
+    for size in SIZES[:1] if is_quick else SIZES:
         for dtype in DTYPES:
             measured = stages.measure(size, dtype)
-            found["stages"].append(asdict(measured))
+            rows.append(asdict(measured))
+            last = before.get((measured.size, dtype), {"stages_ms": {}, "pass_ms": 1.0})
             for stage, ms in measured.stages_ms.items():
-                ratio = ms / measured.pass_ms
-                last = _passes_before(before, measured.size, dtype, stage)
-                print(f"{measured.size:>6} {dtype:>7} {stage:>12} {ms:9.3f} {ratio:8.2f} {last:>8}")
-    runs = [end_to_end.measure() for _ in range(1 if chosen.quick else 3)]
-    rate = statistics.median(run["frames_per_s"] for run in runs)
-    found["end_to_end"] = {"frames_per_s": rate, "runs": runs}
-    last_rate = before.get("end_to_end", {}).get("frames_per_s", "-")
-    print(f"end to end, 1M int32 over ZeroMQ, two workers: {rate:.1f} frames/s (before: {last_rate})")
-    if chosen.keep:
-        KEPT.write_text(json.dumps(found, indent=1) + "\n")
+                passes = f"{last['stages_ms'][stage] / last['pass_ms']:.2f}" if stage in last["stages_ms"] else "-"
+                print(
+                    f"{measured.size:>6} {dtype:>7} {stage:>12} {ms:9.3f} {ms / measured.pass_ms:8.2f} {passes:>8}"
+                )
+    return rows
 
 
-def _passes_before(before: dict, size: str, dtype: str, stage: str) -> str:
-    for kept in before.get("stages", ()):
-        if kept["size"] == size and kept["dtype"] == dtype and stage in kept["stages_ms"]:
-            return f"{kept['stages_ms'][stage] / kept['pass_ms']:.2f}"
-    return "-"
+def _growth(is_quick: bool, kept: dict) -> dict[str, list[dict]]:
+    """Milliseconds a hit by number of peaks and by volume of the cell."""
+    found = growth.measure()
+    for along, rows in found.items():
+        before = {row[along]: _total(row) for row in kept.get("growth", {}).get(along, ())}
+        for row in rows:
+            last = f"{before[row[along]]:.2f}" if row[along] in before else "-"
+            print(f"{along:>8} {row[along]:>6g} {_total(row):9.3f} ms a hit without its pixels (before: {last})")
+    return found
+
+
+def _total(row: dict[str, float]) -> float:
+    return sum(row[stage] for stage in ("indexing", "prediction", "integration", "format"))
+
+
+def _end_to_end(is_quick: bool, kept: dict) -> list[dict]:
+    """Frames a second over real sockets, beside the sender, and the memory of a worker."""
+    rows = []
+    before = {row["name"]: row for row in kept.get("end_to_end", ())}
+    print(f"{'end to end':>36} {'frames/s':>9} {'asked':>6} {'before':>8} {'MiB a worker':>13}")
+    for scenario in end_to_end.SCENARIOS:
+        if is_quick and scenario.size != SIZES[0]:
+            continue
+        runs = [end_to_end.measure(scenario) for _ in range(1 if is_quick else 3)]
+        rows.append(end_to_end.as_row(scenario, runs))
+        asked = "-" if scenario.asked is None else f"{scenario.asked:g}"
+        last = f"{_rate(before[scenario.name]):.1f}" if scenario.name in before else "-"
+        memory = max(run.worker_share_mib for run in runs)
+        print(f"{scenario.name:>36} {_rate(rows[-1]):9.1f} {asked:>6} {last:>8} {memory:13.0f}", flush=True)
+    return rows
+
+
+def _rate(row: dict) -> float:
+    return median(run["frames_per_s"] for run in row["runs"])
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
 
 
 main()

@@ -1,4 +1,4 @@
-"""Simulated hits as MessagePack messages, the same every time."""
+"""Simulated hits and blank frames as MessagePack messages, the same every time."""
 
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ be = 90 deg
 ga = 90 deg
 """
 N_HITS = 4
+SEED = 5
 
 
 def geometry_text(size: int, *, streamed: bool = True) -> str:
@@ -44,14 +45,14 @@ def geometry_text(size: int, *, streamed: bool = True) -> str:
 
 
 @cache
-def hits(size: int) -> np.ndarray:
-    """Simulated hits, int32[n, size, size]."""
+def frames(size: int, *, n: int, hit_fraction: float) -> np.ndarray:
+    """Simulated frames, int32[n, size, size]."""
     with TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "b.geom").write_text(geometry_text(size, streamed=False))
         (place / "b.cell").write_text(CELL_TEXT)
         words = ["simulate", "-o", f"{place}/b.h5", "-g", f"{place}/b.geom", "-p", f"{place}/b.cell"]
-        status = main([*words, "-n", str(N_HITS), "--hit-fraction", "1", "--seed", "5"])
+        status = main([*words, "-n", str(n), "--hit-fraction", str(hit_fraction), "--seed", str(SEED)])
         if status:
             raise RuntimeError(f"the simulator ended with status {status}")
         with h5py.File(place / "b.h5") as file:
@@ -59,17 +60,18 @@ def hits(size: int) -> np.ndarray:
     return found
 
 
+def hits(size: int) -> np.ndarray:
+    """Simulated hits, int32[n, size, size]."""
+    return frames(size, n=N_HITS, hit_fraction=1.0)
+
+
 def messages(size: int, dtype: str) -> list[bytes]:
     """The hits as messages of a pixel type."""
-    return [
-        msgspec.msgpack.encode(
-            {
-                "detector_data": {
-                    "type": np.dtype(dtype).str,
-                    "shape": [size, size],
-                    "data": frame.clip(0, 65535).astype(dtype).tobytes(),
-                }
-            }
-        )
-        for frame in hits(size)
-    ]
+    return [encode(frame, dtype) for frame in hits(size)]
+
+
+def encode(frame: np.ndarray, dtype: str) -> bytes:
+    """One frame as a message of a pixel type."""
+    pixels = frame.clip(0, 65535).astype(dtype)
+    image = {"type": pixels.dtype.str, "shape": list(pixels.shape), "data": pixels.tobytes()}
+    return msgspec.msgpack.encode({"detector_data": image})
