@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIN := requirements/pinned.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PIN)
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench quality docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/bin/python:
@@ -30,6 +30,9 @@ lint: $(VENV)/.extra-lint $(VENV)/.extra-test
 
 bench: $(VENV)/.extra-test
 	$(BIN)/python -m benchmarks
+
+quality: $(VENV)/.extra-test
+	$(BIN)/python -m benchmarks.quality
 
 docs: $(VENV)/.extra-docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
