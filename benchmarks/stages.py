@@ -38,8 +38,8 @@ def measure(size: int, dtype: str) -> Measured:
         peaks=PeakSettings(method="peakfinder8", threshold=10, min_snr=5, min_peaks=15),
         indexing=IndexingSettings(target_cell=cell),
     )
-    warm_up([dtype])
     loader, recipe = FrameLoader(geometry, FrameSettings(data_format="msgpack")), Recipe(geometry, settings)
+    warm_up([dtype])
     output = OutputSettings(stream_file="")
     times: dict[str, list[float]] = {}
     passes = []

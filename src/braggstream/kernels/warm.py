@@ -1,21 +1,24 @@
-"""Compile every kernel, or load it from the cache, before the first frame comes."""
+"""Compile every kernel that this process uses, or load it from the cache, before the first frame comes.
+
+Which kernels those are is told by what has been imported: a step imports the kernel modules that it uses at the top
+of its own module, and the registries of methods import only the methods that were chosen.
+"""
 
 import inspect
-import pkgutil
-from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from types import ModuleType
 
 import numpy as np
-
-import braggstream.kernels as ground_floor
 
 PIXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 """Every pixel type that kernels can be compiled for."""
 
 
 def warm_up(pixel_types: Iterable[str], *, after_each: Callable[[], None] | None = None) -> None:
-    """Call each kernel once, those that touch pixels once for each pixel type.
+    """Call each kernel in use once, those that touch pixels once for each pixel type.
+
+    It has to come after the steps are set up.
 
     Parameters
     ----------
@@ -25,7 +28,8 @@ def warm_up(pixel_types: Iterable[str], *, after_each: Callable[[], None] | None
         Called after each module, for instance to see whether anything had to be compiled.
     """
     wanted = [np.dtype(name) for name in pixel_types]
-    for function in _warm_ups():
+    for module in kernels_in_use():
+        function = module.warm_up
         if inspect.signature(function).parameters:
             for dtype in wanted:
                 function(dtype)
@@ -35,11 +39,8 @@ def warm_up(pixel_types: Iterable[str], *, after_each: Callable[[], None] | None
             after_each()
 
 
-def _warm_ups() -> Iterator[Callable[..., Any]]:
-    """Find the warm-up function of each module of this package."""
-    for module in pkgutil.iter_modules(ground_floor.__path__):
-        if module.name == "warm":
-            continue
-        function = getattr(import_module(f"{ground_floor.__name__}.{module.name}"), "warm_up", None)
-        if function is not None:
-            yield function
+def kernels_in_use() -> list[ModuleType]:
+    """Modules of kernels that have been imported, those that can be warmed up, by name."""
+    floor = __package__ + "."
+    loaded = [sys.modules[name] for name in sorted(sys.modules) if name.startswith(floor) and name != __name__]
+    return [module for module in loaded if hasattr(module, "warm_up")]

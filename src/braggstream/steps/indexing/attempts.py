@@ -11,6 +11,7 @@ from braggstream.steps.indexing.indexer import Indexer
 from braggstream.steps.indexing.methods import make_indexers
 from braggstream.steps.indexing.outcome import IndexingOutcome
 from braggstream.steps.indexing.peak_check import are_similar, explains_enough, unexplained
+from braggstream.steps.refinement import refine_crystal
 from braggstream.steps.view import PeakView
 
 MAX_TRIES = 6
@@ -77,8 +78,6 @@ class AttemptLoop:
         if self._check is not None:
             crystal = self._check.reindexed(candidate)
         if crystal is not None and self._settings.refine:
-            from braggstream.steps.refinement import refine_crystal
-
             # Without a cell check the axes are in no particular order, so the target's constraints do not apply.
             target = None if self._check is None else self._settings.target_cell
             crystal = refine_crystal(crystal, view, target)

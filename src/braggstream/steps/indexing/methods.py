@@ -4,11 +4,11 @@ Nothing here loads a kernel, so that a parent process can check an option withou
 """
 
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from braggstream.model.errors import UserError
 from braggstream.model.settings import IndexingSettings
+from braggstream.steps.registry import make
 
 if TYPE_CHECKING:
     from braggstream.steps.indexing.indexer import Indexer
@@ -83,8 +83,7 @@ def make_indexers(settings: IndexingSettings) -> "dict[str, Indexer]":
     indexers: dict[str, Indexer] = {}
     for name in names:
         if name != NO_INDEXING:
-            module, factory = INDEXERS[name].split(":")
-            indexers[name] = getattr(import_module(module), factory)(settings)
+            indexers[name] = make(INDEXERS[name], settings)
     return indexers
 
 

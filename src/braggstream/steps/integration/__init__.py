@@ -1,12 +1,12 @@
-"""Integration of predicted reflections: one entry a method (`--integration`)."""
+"""Integration of predicted reflections: a method is one module and one line in `INTEGRATORS` (`--integration`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame
 from braggstream.model.settings import IntegrationSettings
-from braggstream.steps.integration.rings import RingIntegrator
+from braggstream.steps.registry import make
 
 Integrated = tuple[tuple[Crystal, ...], list[str]]
 """The crystals with what was measured, and complaints, one line each."""
@@ -14,18 +14,21 @@ Integrated = tuple[tuple[Crystal, ...], list[str]]
 Integrator = Callable[[Frame, Sequence[Crystal]], Integrated]
 
 
-def _not_at_all(_: IntegrationSettings) -> Integrator:
+def not_at_all(_: IntegrationSettings) -> Integrator:
+    """Make the integrator that leaves crystals as they are."""
     return lambda _frame, crystals: (tuple(crystals), [])
 
 
-INTEGRATORS: dict[str, Callable[[IntegrationSettings], Integrator]] = {
-    "rings": RingIntegrator,
-    "none": _not_at_all,
+INTEGRATORS: Mapping[str, str] = {
+    "rings": "braggstream.steps.integration.rings:RingIntegrator",
+    "none": "braggstream.steps.integration:not_at_all",
 }
+"""Method name -> `module:factory`; the factory takes the settings and gives an integrator."""
 
 
 def make_integrator(settings: IntegrationSettings) -> Integrator:
     """Make the integrator that the user chose; raises `UserError` where there is none."""
     if settings.method not in INTEGRATORS:
         raise UserError(f"--integration={settings.method}: expected one of {', '.join(INTEGRATORS)}")
-    return INTEGRATORS[settings.method](settings)
+    integrator: Integrator = make(INTEGRATORS[settings.method], settings)
+    return integrator

@@ -1,30 +1,30 @@
-"""Peak search: one entry a method (`--peaks`)."""
+"""Peak search: a method is one module and one line in `PEAK_METHODS` (`--peaks`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame
 from braggstream.model.peaks import PeakTable
 from braggstream.model.settings import PeakSettings
-from braggstream.steps.peaks.peakfinder8 import Peakfinder8
-from braggstream.steps.peaks.supplied import SuppliedPeakFinder
-from braggstream.steps.peaks.zaef import Zaef
+from braggstream.steps.registry import make
 
 PeakFinder = Callable[[Frame], PeakTable]
 
 
-def _no_peaks(_: PeakSettings) -> PeakFinder:
+def no_peaks(_: PeakSettings) -> PeakFinder:
+    """Make the finder that finds none."""
     return lambda _frame: PeakTable.empty()
 
 
-PEAK_METHODS: dict[str, Callable[[PeakSettings], PeakFinder]] = {
-    "zaef": Zaef,
-    "peakfinder8": Peakfinder8,
-    "msgpack": SuppliedPeakFinder,
-    "hdf5": SuppliedPeakFinder,
-    "cxi": SuppliedPeakFinder,
-    "none": _no_peaks,
+PEAK_METHODS: Mapping[str, str] = {
+    "zaef": "braggstream.steps.peaks.zaef:Zaef",
+    "peakfinder8": "braggstream.steps.peaks.peakfinder8:Peakfinder8",
+    "msgpack": "braggstream.steps.peaks.supplied:SuppliedPeakFinder",
+    "hdf5": "braggstream.steps.peaks.supplied:SuppliedPeakFinder",
+    "cxi": "braggstream.steps.peaks.supplied:SuppliedPeakFinder",
+    "none": "braggstream.steps.peaks:no_peaks",
 }
+"""Method name -> `module:factory`; the factory takes the settings and gives a finder."""
 
 
 def check_peak_method(name: str) -> None:
@@ -36,4 +36,5 @@ def check_peak_method(name: str) -> None:
 def make_peak_finder(settings: PeakSettings) -> PeakFinder:
     """Make the peak finder that the user chose; raises `UserError` where there is none."""
     check_peak_method(settings.method)
-    return PEAK_METHODS[settings.method](settings)
+    finder: PeakFinder = make(PEAK_METHODS[settings.method], settings)
+    return finder
