@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from braggstream.formats import wire
+from braggstream.model.adjustments import Adjustments
 from braggstream.model.cell import UnitCell
-from braggstream.model.geometry import Flag, Geometry, LabRegion, Mask, Panel, PixelRegion, Quantity
+from braggstream.model.geometry import DetectorOffset, Flag, Geometry, LabRegion, Mask, Panel, PixelRegion, Quantity
 from braggstream.model.settings import IndexingSettings, OutputSettings, Settings
 from braggstream.run.links import Inbox, LinkBroken, receive_message, send_message
 from braggstream.run.slots import PAGE, SlotMemory
@@ -60,6 +61,17 @@ def test_setup_survives_the_way():
     )
     # NaN is not equal to itself, hence the comparison as text.
     assert repr(asdict(wire.decode_setup(wire.encode_setup(setup)))) == repr(asdict(setup))
+
+
+def test_adjustments_survive_the_way():
+    cell = UnitCell(a=1.0, b=2.0, c=3.0, alpha=90.0, beta=90.0, gamma=90.0)
+    adjustments = Adjustments(
+        number=3,
+        offset=DetectorOffset(x=1e-4, y=-2e-4, z=1e-3),
+        indexing=IndexingSettings(target_cell=cell, methods=("ffbidx",)),
+    )
+    order = wire.AdjustOrder(adjustments=adjustments)
+    assert wire.decode_task(wire.encode(order)) == order
 
 
 @given(st.binary(max_size=200))

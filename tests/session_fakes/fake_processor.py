@@ -8,6 +8,7 @@ import signal
 import time
 
 from braggstream.formats.wire import FrameOutcome
+from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import DecodeError, UserError
 from braggstream.model.frame import FileSlot
 from braggstream.run.processor import Unwarmed
@@ -20,6 +21,7 @@ class FakeProcessor:
         self.setup = setup
         self.warmed = set()
         self.n = 0
+        self.adjustments = Adjustments()
         if setup.geometry.path == "broken.geom":
             raise UserError("no panel", path="broken.geom", line=3)
 
@@ -35,6 +37,9 @@ class FakeProcessor:
 
     def n_compiled(self):
         return self.n
+
+    def adjust(self, adjustments):
+        self.adjustments = adjustments
 
     def process(self, work):
         if isinstance(work, FileSlot):
@@ -55,7 +60,8 @@ class FakeProcessor:
         is_hit = word != "blank"
         is_written = is_hit or self.setup.output.write_non_hits
         size = int(rest) if word == "big" else 10
-        chunk = f"frame {name} serial {work.serial} worker {os.getpid()} {'x' * size}\n".encode()
+        where = f"worker {os.getpid()} offset {self.adjustments.offset.x:g}"
+        chunk = f"frame {name} serial {work.serial} {where} {'x' * size}\n".encode()
         return FrameOutcome(
             serial=work.serial,
             status="written" if is_written else "skipped",
@@ -67,4 +73,5 @@ class FakeProcessor:
             sender_number=int(rest) if word == "number" else None,
             timings={"load": 0.5},
             warnings=("odd",) if word == "warn" else (),
+            adjustment=self.adjustments.number,
         )

@@ -2,10 +2,11 @@
 
 import json
 import sys
+from dataclasses import replace
 
 from braggstream.model.errors import BraggstreamError
 from braggstream.model.frame import FileSlot
-from braggstream.model.geometry import Geometry, Quantity
+from braggstream.model.geometry import DetectorOffset, Geometry, Quantity
 from braggstream.model.settings import (
     FileSourceSettings,
     FrameSettings,
@@ -46,8 +47,27 @@ def named_frames(names, start=1):
     return [FileSlot(filename=name, event="//0", serial=start + n) for n, name in enumerate(names)]
 
 
-def run(chunks, *, zmq=None, names=None, output=None, run=None, geometry=""):
+class Mover:
+    """Moves the detector by a metre more with every n-th outcome."""
+
+    def __init__(self, n):
+        self.n = n
+        self.seen = []
+
+    def see(self, outcome, adjustments):
+        self.seen.append([outcome.filename, outcome.adjustment if outcome.status != "failed" else None])
+        if len(self.seen) % self.n:
+            return None
+        return replace(adjustments, offset=DetectorOffset(x=adjustments.offset.x + 1.0))
+
+    def finish(self):
+        return {"seen": self.seen}
+
+
+def run(chunks, *, zmq=None, names=None, output=None, run=None, geometry="", move_after=None):
     """Run with the fake processor; gives the exit status."""
+    if move_after is not None:
+        local.make_watchers = lambda setup, run, say: [Mover(move_after)]
     if zmq is None:
         source = FileSourceSettings(list_file="-")
         local.open_frames = lambda source, geometry, start: named_frames(names, start)

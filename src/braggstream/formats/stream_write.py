@@ -8,7 +8,7 @@ from braggstream.model.cell import UnitCell
 from braggstream.model.constants import photon_energy_of
 from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.frame import HeaderValue
-from braggstream.model.geometry import Geometry
+from braggstream.model.geometry import DetectorOffset, Geometry
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import OutputSettings
 
@@ -86,7 +86,7 @@ def _chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> I
         f"beam_divergence = {result.divergence:.2e} rad\n"
         f"beam_bandwidth = {result.bandwidth:.2e} (fraction)\n"
     )
-    yield from (_header_line(name, value) for name, value in result.headers)
+    yield from (_header_line(name, value) for name, value in (*result.headers, *_offset_headers(geometry)))
     limit = result.peak_resolution * 10.0
     yield (
         f"average_camera_length = {result.average_camera_length:f} m\n"
@@ -98,6 +98,15 @@ def _chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> I
     for crystal in result.crystals:
         yield from _crystal(crystal, geometry, output)
     yield f"{CHUNK_END}\n"
+
+
+def _offset_headers(geometry: Geometry) -> tuple[tuple[str, HeaderValue], ...]:
+    """Tell where the detector stood, where that is not what the header's geometry says."""
+    offset = geometry.offset
+    if offset == DetectorOffset():
+        return ()
+    parts = (("x", offset.x), ("y", offset.y), ("z", offset.z))
+    return tuple((f"braggstream/detector_offset_{axis}_mm", part * 1000.0) for axis, part in parts)
 
 
 def _header_line(name: str, value: HeaderValue) -> str:
@@ -138,7 +147,9 @@ def _crystal(crystal: Crystal, geometry: Geometry, output: OutputSettings) -> It
     for name, residual in crystal.residuals:
         parts = f"{residual.excitation:f} {residual.fs:f} {residual.ss:f}"
         yield f"predict_refine/{name} = {residual.total:f} ({parts})\n"
-    shift_x, shift_y = (shift * 1000.0 for shift in crystal.det_shift)
+    # Seen from the geometry in the header, a detector that was moved for all frames is part of the crystal's shift.
+    shift_x = (crystal.det_shift[0] + geometry.offset.x) * 1000.0
+    shift_y = (crystal.det_shift[1] + geometry.offset.y) * 1000.0
     yield f"predict_refine/det_shift x = {shift_x:.3f} y = {shift_y:.3f} mm\n"
     reflections = crystal.reflections
     if reflections is None or not output.write_reflections:

@@ -1,8 +1,9 @@
 """What crosses between our own processes, as MessagePack.
 
-The set-up goes from the parent to the fork server once; tasks and outcomes go between parent and workers; orders
-and notes between parent and fork server.  Pixels never travel here: they lie in shared memory, and a task names the
-slot.  Every message is decoded against its type, so nothing that a broken process sends is taken on trust.
+The set-up goes from the parent to the fork server once; tasks, adjustments and outcomes go between parent and
+workers; orders and notes between parent and fork server.  Pixels never travel here: they lie in shared memory, and
+a task names the slot.  Every message is decoded against its type, so nothing that a broken process sends is taken
+on trust.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
+from braggstream.model.adjustments import Adjustments
 from braggstream.model.geometry import Geometry, LabRegion, PixelRegion
 from braggstream.model.settings import OutputSettings, Settings
 
@@ -65,6 +67,12 @@ class MessageTask(_Message, frozen=True, kw_only=True, array_like=True, tag="mes
 Task = FileTask | MessageTask
 
 
+class AdjustOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="adjust"):
+    """To a worker: process the frames that follow with these adjustments."""
+
+    adjustments: Adjustments
+
+
 class Hello(_Message, frozen=True, kw_only=True, array_like=True, tag="hello"):
     """A worker is ready for its first frame."""
 
@@ -97,6 +105,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     pixel_type: str = ""
     n_compiled: int = 0
     """Signatures that had to be compiled while this frame waited; 0 when everything was warm."""
+    adjustment: int = 0
+    """Number of the adjustments that the frame was processed with."""
 
 
 class ForkOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="fork"):
@@ -160,7 +170,7 @@ Note = CompilingNote | WarmNote | ForkedNote | EndedNote | BrokenNote
 
 _ENCODER = msgspec.msgpack.Encoder()
 _SETUPS = msgspec.msgpack.Decoder(_SetupOnWire)
-_TASKS = msgspec.msgpack.Decoder(Task)
+_TASKS = msgspec.msgpack.Decoder(FileTask | MessageTask | AdjustOrder)
 _OUTCOMES = msgspec.msgpack.Decoder(Hello | FrameOutcome)
 _ORDERS = msgspec.msgpack.Decoder(Order)
 _NOTES = msgspec.msgpack.Decoder(Note)
@@ -175,7 +185,7 @@ def encode(message: _Message) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode_task(data: bytes | bytearray | memoryview) -> Task:
+def decode_task(data: bytes | bytearray | memoryview) -> Task | AdjustOrder:
     """Decode what the parent sends to a worker; raises `WireError`."""
     return _decoded(_TASKS, data)
 

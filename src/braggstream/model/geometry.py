@@ -163,6 +163,18 @@ class RigidGroup:
     members: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetectorOffset:
+    """How far the whole detector stands from where a geometry file puts it, in the lab frame."""
+
+    x: float = 0.0
+    """[m]"""
+    y: float = 0.0
+    """[m]"""
+    z: float = 0.0
+    """Along the beam: added to the camera length [m]."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Geometry:
     """What a geometry file says."""
@@ -191,6 +203,8 @@ class Geometry:
     """Where it was read from."""
     notices: tuple[str, ...] = ()
     """Complaints about statements that have no effect, one line each."""
+    offset: DetectorOffset = DetectorOffset()
+    """How far it was moved from what `text` says, see `model.moved_geometry`."""
     _cache: dict[tuple[float, float, float, float], Detector] = field(
         default_factory=dict, repr=False, compare=False
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from braggstream.formats.wire import Setup
+from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import FrameError
 from braggstream.model.geometry import Geometry
 from braggstream.model.result import FrameResult
@@ -11,7 +12,7 @@ from braggstream.run.processor import FrameProcessor, Work
 
 
 def process_frames(
-    geometry: Geometry, settings: Settings, frames: Iterable[Work]
+    geometry: Geometry, settings: Settings, frames: Iterable[Work], adjustments: Adjustments | None = None
 ) -> Iterator[FrameResult | FrameError]:
     """Process frames in the order given.
 
@@ -21,6 +22,8 @@ def process_frames(
         What the frames look like, and what is done with them.
     frames : iterable of FileSlot or Message
         The frames, not yet read.
+    adjustments
+        What a session has learned, to be applied to all of them.
 
     Yields
     ------
@@ -30,6 +33,7 @@ def process_frames(
     processor = FrameProcessor(
         Setup(processor="", geometry=geometry, settings=settings, output=OutputSettings(stream_file=""))
     )
+    processor.adjust(adjustments or Adjustments())
     for work in frames:
         try:
             yield processor.find(processor.load(work))

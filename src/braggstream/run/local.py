@@ -1,6 +1,8 @@
 """A session on this machine: frames in, supervised workers, chunks into the stream file, the ledger kept."""
 
 import os
+from collections import ChainMap
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -25,6 +27,7 @@ from braggstream.run.slots import SlotMemory
 from braggstream.run.stopping import StopSignals
 from braggstream.run.supervisor import Settled, Supervisor
 from braggstream.run.ties import raise_descriptor_limit
+from braggstream.run.watching import Watcher, make_watchers
 from braggstream.sinks.json_summary import write_json_summary
 from braggstream.sources.zmq import ZmqSource
 
@@ -101,14 +104,19 @@ def run_session(
             frame_timeout_s=run.frame_timeout_s,
             say=report.say,
         )
-        session = Session(ledger, report, intake=intake, sink=sink, supervisor=supervisor, stop=stop)
+        watchers = make_watchers(setup, run, report.say)
+        session = Session(
+            ledger, report, intake=intake, sink=sink, supervisor=supervisor, stop=stop, watchers=watchers
+        )
         try:
             return session.run()
         finally:
             ledger.n_replaced_workers = supervisor.n_replaced
             report.finish()
+            learned = [watcher.finish() for watcher in watchers]
             if output.json_summary is not None:
-                write_json_summary(output.json_summary, ledger.as_dict())
+                summary = dict(ChainMap(ledger.as_dict(), *learned))
+                write_json_summary(output.json_summary, summary)
 
 
 class Session:
@@ -123,6 +131,7 @@ class Session:
         sink: Sink,
         supervisor: Supervisor,
         stop: StopSignals,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         self._ledger = ledger
         self._report = report
@@ -130,6 +139,7 @@ class Session:
         self._sink = sink
         self._supervisor = supervisor
         self._stop = stop
+        self._watchers = watchers
         self._is_open = False
         self._is_stopping = False
         self._error: BaseException | None = None
@@ -195,6 +205,10 @@ class Session:
         self._intake.release(settled.task)
         self._ledger.settle(outcome)
         self._report.outcome(outcome)
+        for watcher in self._watchers:
+            wanted = watcher.see(outcome, self._supervisor.adjustments)
+            if wanted is not None:
+                self._supervisor.adjust(wanted)
 
     def _end(self, error: BaseException) -> None:
         """Stop to take frames because of an error; it is raised when those in flight are finished."""

@@ -3,14 +3,19 @@
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import import_module
 from time import perf_counter
 from typing import Protocol
 
 from braggstream.formats.wire import FrameOutcome, Setup
+from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import FrameError
 from braggstream.model.frame import FileSlot, Frame, Message
+from braggstream.model.geometry import Geometry
+from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.result import FrameResult
+from braggstream.model.settings import Settings
 
 Work = FileSlot | Message
 
@@ -40,6 +45,10 @@ class Processor(Protocol):
 
     def n_compiled(self) -> int:
         """Count the signatures that this process had to compile so far."""
+        ...
+
+    def adjust(self, adjustments: Adjustments) -> None:
+        """Process the frames that follow with these adjustments, whatever they were processed with before."""
         ...
 
     def process(self, work: Work) -> FrameOutcome:
@@ -89,14 +98,29 @@ class FrameProcessor:
     usual_pixel_types = ("int32", "uint16", "float32")
 
     def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._output = setup.output
+        self._warmed: set[str] = set()
+        self._equip(Adjustments(), setup.geometry, setup.settings)
+
+    def _equip(self, adjustments: Adjustments, geometry: Geometry, settings: Settings) -> None:
         from braggstream.pipeline.loading import FrameLoader
         from braggstream.pipeline.recipe import Recipe
 
-        self._geometry = setup.geometry
-        self._output = setup.output
-        self._loader = FrameLoader(setup.geometry, setup.settings.frame)
-        self._recipe = Recipe(setup.geometry, setup.settings)
-        self._warmed: set[str] = set()
+        self._adjustments = adjustments
+        self._geometry = geometry
+        self._loader = FrameLoader(geometry, settings.frame)
+        self._recipe = Recipe(geometry, settings)
+
+    def adjust(self, adjustments: Adjustments) -> None:
+        """Make loader and recipe anew; what is compiled stays."""
+        if adjustments == self._adjustments:
+            return
+        settings = self._setup.settings
+        if adjustments.indexing is not None:
+            settings = replace(settings, indexing=adjustments.indexing)
+        self._loader.close()
+        self._equip(adjustments, moved_geometry(self._setup.geometry, adjustments.offset), settings)
 
     def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
         """Compile or load the kernels for these types."""
@@ -138,6 +162,7 @@ class FrameProcessor:
             warnings=result.warnings,
             timings={"load": loaded - started, **result.timings, "format": perf_counter() - found},
             n_compiled=self.n_compiled() - n_before,
+            adjustment=self._adjustments.number,
         )
 
     def load(self, work: Work) -> Frame:

@@ -7,10 +7,11 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from braggstream.formats.wire import (
+    AdjustOrder,
     BrokenNote,
     CompilingNote,
     EndedNote,
@@ -28,6 +29,7 @@ from braggstream.formats.wire import (
     decode_outcome,
     encode,
 )
+from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import BraggstreamError
 from braggstream.model.frame import FileSlot, Message
 from braggstream.run.links import Inbox, LinkBroken, send_message
@@ -57,6 +59,8 @@ class _Worker:
     task: Task | None = None
     since: float = 0.0
     """When the task was handed over [s, monotonic]."""
+    adjustment: int = 0
+    """Number of the adjustments that it has."""
     fate: str = ""
     """Why it was told to end; empty for one that ended by itself."""
 
@@ -79,6 +83,8 @@ class Supervisor:
     frame_timeout_s: float
     say: Callable[[str], None]
     n_replaced: int = 0
+    adjustments: Adjustments = field(default_factory=Adjustments)
+    """What workers are told before their next frame, those that come later included."""
     is_warm: bool = False
     """Whether the kernels are compiled, so that frames may be taken."""
     _server: ServerLink | None = None
@@ -138,6 +144,10 @@ class Supervisor:
     def submit(self, task: Task) -> None:
         """Queue a task."""
         self._queue.append(task)
+
+    def adjust(self, adjustments: Adjustments) -> None:
+        """Have all frames that are handed out from now on processed with these adjustments, which get a number."""
+        self.adjustments = replace(adjustments, number=self.adjustments.number + 1)
 
     def turn(self) -> list[Settled]:
         """Hear everybody, replace the dead, kill the hung, hand out tasks; gives what was settled."""
@@ -344,12 +354,19 @@ class Supervisor:
             if worker.is_ready and worker.task is None and not worker.fate and not worker.inbox.is_ended:
                 task = self._queue.popleft()
                 try:
+                    self._tell_adjustments(worker)
                     send_message(worker.link, encode(task))
                 except LinkBroken:
                     self._queue.appendleft(task)  # It died idle; the note of that is on its way.
                     worker.fate = "crash"
                     continue
                 worker.task, worker.since = task, monotonic()
+
+    def _tell_adjustments(self, worker: _Worker) -> None:
+        """Tell a worker what the session has learned since its last frame."""
+        if worker.adjustment != self.adjustments.number:
+            send_message(worker.link, encode(AdjustOrder(adjustments=self.adjustments)))
+            worker.adjustment = self.adjustments.number
 
 
 def _work(task: Task) -> Work:

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from braggstream.formats.wire import FileTask, Hello, Setup, Task, decode_task, encode
+from braggstream.formats.wire import AdjustOrder, FileTask, Hello, Setup, Task, decode_task, encode
 from braggstream.model.frame import FileSlot, Message
 from braggstream.run.links import LinkBroken, receive_message, send_message
 from braggstream.run.processor import Processor, Work, outcome_of
@@ -23,6 +23,9 @@ def run_worker(
         send_message(link, encode(Hello(pid=os.getpid())))
         while True:
             task = decode_task(receive_message(link))
+            if isinstance(task, AdjustOrder):
+                processor.adjust(task.adjustments)
+                continue
             send_message(link, encode(outcome_of(processor, _work(task, memory))))
     except LinkBroken:
         return
