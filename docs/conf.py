@@ -49,8 +49,8 @@ def write_option_table(app):
     lines += [
         "## Other engines and ASAP::O",
         "",
-        "The options of engines that this version lacks are accepted without effect, with a line that says so, so that scripts keep running;",
-        "choosing such an engine with `--indexing` is an error that says so.",
+        "The options of engines that this version lacks are accepted without effect, with a line that says so,",
+        "so that scripts keep running; choosing such an engine with `--indexing` is an error that says so.",
         "The options of ASAP::O input are refused.",
         "",
     ]
