@@ -40,7 +40,7 @@ def write_option_table(app):
         for option in shown:
             names = ", ".join(f"`{name}`" for name in option.names)
             argument = f" *{option.argument}*" if option.argument else ""
-            default = "" if option.kind == "flag" or option.default in (None, "") else option.default
+            default = "" if option.kind in ("flag", "undo") or option.default in (None, "") else option.default
             if option.kind == "radii" and default:
                 default = ",".join(f"{radius:g}" for radius in default)
             note = {"refused": "**refused**: ", "ignored": "*accepted without effect*: "}.get(option.kind, "")
@@ -49,8 +49,8 @@ def write_option_table(app):
     lines += [
         "## Other engines and ASAP::O",
         "",
-        "The options of engines that this version lacks are accepted without effect, so that scripts keep running;",
-        "choosing such an engine with `--indexing` is an error that says so.",
+        "The options of engines that this version lacks are accepted without effect, with a line that says so,",
+        "so that scripts keep running; choosing such an engine with `--indexing` is an error that says so.",
         "The options of ASAP::O input are refused.",
         "",
     ]

@@ -1,6 +1,9 @@
 """`indexamajig` on files, as a user runs it."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import h5py
 import hdf5plugin
@@ -10,7 +13,7 @@ import pytest
 from braggstream.formats.stream_read import read_stream
 from braggstream.simulate.judge import judge
 from braggstream.simulate.truth import read_truth
-from cli.commands import PF8, counts, indexamajig
+from cli.commands import INDEXAMAJIG, PF8, counts, indexamajig
 
 pytestmark = pytest.mark.system
 
@@ -136,6 +139,34 @@ def test_bad_frames_are_rows_and_the_run_goes_on(still_set, tmp_path):
     assert "Traceback" not in done.stderr
     for name in ("nowhere.h5", "torn.h5", "noise.h5", "small.h5"):
         assert f"/{name}" in done.stderr
+
+
+def test_names_that_are_no_text(still_set, tmp_path):
+    """Latin-1 in the names of a frame file, of the geometry and of the stream file."""
+    names = [os.fsencode(tmp_path) + b"/" + name for name in (b"sch\xf6n.h5", b"sch\xf6n.geom", b"sch\xf6n.stream")]
+    os.link(still_set.frames, names[0])
+    os.link(still_set.geometry, names[1])
+    for words in ([b"-i", os.fsencode(tmp_path / "l.lst")], [b"-i", b"-"]):
+        lines = names[0] + b" //0\n" + names[0] + b" //999\n"
+        (tmp_path / "l.lst").write_bytes(lines)
+        done = subprocess.run(
+            [*INDEXAMAJIG, *words, "-g", names[1], "-o", names[2], *PF8],
+            input=lines, capture_output=True, timeout=100, check=False,
+        )  # fmt: skip
+        log = done.stderr.decode()
+        assert done.returncode == 0 and "Traceback" not in log, log
+        assert counts(log) == (2, 1, 0, 1)
+        assert "sch\\udcf6n.h5 //999 (serial 2): failed (geometry)" in log
+        (chunk,) = read_stream(Path(os.fsdecode(names[2])))
+        assert os.fsencode(chunk.identity.filename) == names[0]
+
+
+def test_binary_list_is_told_in_one_line(still_set, tmp_path):
+    (tmp_path / "l.lst").write_bytes(b"\xe6\x1b[2J\x80 //\nb\0c\n" + bytes(range(256)) * 9)
+    done = indexamajig("-i", tmp_path / "l.lst", "-g", still_set.geometry, "-o", tmp_path / "o.stream", *PF8)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("l.lst:2: the list of files holds binary data, expected text")
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
 
 
 def test_nothing_usable_gives_status_5(still_set, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -135,6 +136,18 @@ def test_signal_finishes_what_is_in_flight(tmp_path, number):
             eventually(lambda: not any(map(is_running, family)), 5.0)
 
 
+def test_signal_that_comes_twice_at_once_counts_once(tmp_path):
+    """`timeout` and batch systems tell the process and then its group, which it is in."""
+    with files(tmp_path, "slow:1", "slow:1.5") as session:
+        session.wait_until_warm()
+        time.sleep(0.3)
+        session.send(signal.SIGTERM)
+        time.sleep(0.002)
+        session.send(signal.SIGTERM)
+        assert session.wait() == 0
+        assert sorted(session.names()) == ["slow:1", "slow:1.5"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_second_signal_stops_at_once(tmp_path, number):
     with files(tmp_path, "a", "hang", "hang") as session:
@@ -142,6 +155,7 @@ def test_second_signal_stops_at_once(tmp_path, number):
         family = descendants(session.process.pid)
         session.send(number)
         eventually(lambda: "once more to stop at once" in session.text)
+        time.sleep(0.1)
         session.send(number)
         assert session.wait(3.0) == 128 + number
         assert summary_of(session)["frames"]["in_flight"] == 2

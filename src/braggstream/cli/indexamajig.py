@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isnan
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ def _integration(options: dict[str, Any]) -> IntegrationSettings:
     return IntegrationSettings(
         **_integration_method(options["integration"]),
         radii=options["int_radius"] or DEFAULT_RADII,
-        push_res=inf if push_res is None or isnan(push_res) else push_res / 10.0,
+        push_res=inf if push_res is None else push_res / 10.0,
         overpredict=options["overpredict"],
         fix_profile_radius=None if radius is None or radius < 0 else radius * 1e-10,
         fix_divergence=options["fix_divergence"],

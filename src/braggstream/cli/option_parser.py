@@ -3,10 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from math import isfinite, isnan
 from typing import Any, NoReturn
 
 from braggstream import __version__
-from braggstream.cli.option_table import GROUPS, Option
+from braggstream.cli.option_table import GROUPS, LARGEST, Option
 from braggstream.model.errors import UserError
 
 SYNTAX_ERROR = 64
@@ -36,10 +37,12 @@ def parse_options(words: Sequence[str]) -> dict[str, Any]:
         print(f"indexamajig: ignored: {' '.join(stray)} (there are no positional arguments)", file=sys.stderr)
     values: dict[str, Any] = {}
     for option in _all_options():
-        text = found[option.key]
+        text = found.get(option.key)
         if option.kind == "refused" and text is not None:
             raise UserError(f"{option.names[-1]}: {option.help}")
-        if option.kind not in ("refused", "ignored"):
+        if option.kind == "ignored" and text is not None:
+            print(f"{option.names[-1]}: accepted without effect: {option.help}", file=sys.stderr)
+        if option.kind not in ("refused", "ignored", "undo"):
             values[option.key] = option.default if text is None else _convert(option, text)
     return values
 
@@ -68,9 +71,11 @@ def _version() -> str:
 
 def _add(group: Any, option: Option) -> None:
     more: dict[str, Any] = {"dest": option.key, "help": argparse.SUPPRESS if option.hidden else _help(option)}
+    if option.kind == "undo":
+        more["dest"] = option.default
     takes_value = option.kind in ("text", "integer", "number", "radii", "list") or bool(option.argument)
     if not takes_value:
-        more |= {"action": "store_const", "const": True}
+        more |= {"action": "store_const", "const": option.kind != "undo"}
     elif option.kind == "list":
         more |= {"action": "append", "metavar": option.argument}
     else:
@@ -84,34 +89,49 @@ def _help(option: Option) -> str:
         return f"refused: {text}"
     if option.kind == "ignored":
         return f"accepted without effect: {text}"
-    if option.kind in ("flag", "list") or option.default in (None, ""):
+    if option.kind in ("flag", "undo", "list") or option.default in (None, ""):
         return text
     shown = ",".join(f"{r:g}" for r in option.default) if option.kind == "radii" else option.default
     return f"{text} (default: {shown})"
 
 
 def _convert(option: Option, text: Any) -> Any:
-    name = option.names[-1]
-    if option.kind == "integer":
-        return _number(name, text, int, "a whole number")
-    if option.kind == "number":
-        return _number(name, text, float, "a number")
+    if option.kind in ("integer", "number"):
+        return _number(option, text)
     if option.kind == "radii":
-        return _radii(name, text)
+        return _radii(option, text)
     return tuple(text) if option.kind == "list" else text
 
 
-def _number(name: str, text: str, kind: type, expected: str) -> Any:
+def _number(option: Option, text: str) -> Any:
+    name, is_whole = option.names[-1], option.kind == "integer"
+    expected = f"{name}={text}: expected {'a whole number' if is_whole else 'a number'}"
     try:
-        return kind(text)
+        number = int(text) if is_whole else float(text)
     except ValueError:
-        raise UserError(f"{name}={text}: expected {expected}") from None
+        raise UserError(expected) from None
+    if isnan(number) or (is_whole and abs(number) > LARGEST):
+        raise UserError(expected)
+    if not is_whole and not isfinite(number) and not option.may_be_infinite:
+        raise UserError(f"{expected} that is finite")
+    if number < option.least:
+        raise UserError(f"{expected}, at least {option.least:g}")
+    if number > option.most:
+        raise UserError(f"{expected}, at most {option.most:g}")
+    return number
 
 
-def _radii(name: str, text: str) -> tuple[float, ...] | None:
-    numbers = [_number(name, word, float, "three radii such as 3,4,5") for word in text.split(",")]
+def _radii(option: Option, text: str) -> tuple[float, ...] | None:
+    """Understand three radii; None where a negative first one asks for the default."""
+    expected = f"{option.names[-1]}={text}: expected three radii such as 3,4,5"
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        raise UserError(expected) from None
     if len(numbers) != 3:
-        raise UserError(f"{name}={text}: expected three radii such as 3,4,5")
-    if not numbers[0] <= numbers[1] <= numbers[2]:
-        raise UserError(f"{name}={text}: expected radii in ascending order")
+        raise UserError(expected)
+    if not numbers[0] <= numbers[1] <= numbers[2] <= option.most:
+        raise UserError(f"{expected}, in ascending order, at most {option.most:g}")
+    if numbers[0] < option.least:
+        raise UserError(f"{expected}, at least {option.least:g}")
     return None if numbers[0] < 0 else tuple(numbers)

@@ -4,9 +4,14 @@ One row an option.  The parser, `--help` and the reference page in the documenta
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
-Kind = Literal["flag", "text", "integer", "number", "radii", "list", "refused", "ignored"]
+Kind = Literal["flag", "undo", "text", "integer", "number", "radii", "list", "refused", "ignored"]
+"""`undo` takes back the flag that `default` names; the last one on the command line counts."""
+
+LARGEST = 2.0**31 - 1
+"""Largest whole number of an option: serial numbers of 32 bits are what readers of stream files expect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,10 @@ class Option:
     argument: str = ""
     """Placeholder of the argument in the help text; for refused and ignored options, whether there is one."""
     hidden: bool = False
+    least: float = -inf
+    most: float = inf
+    """Limits of a number; infinity itself is a value only where `may_be_infinite`."""
+    may_be_infinite: bool = False
 
     @property
     def key(self) -> str:
@@ -35,6 +44,11 @@ def _option(names: str, kind: Kind, help_text: str, **more: Any) -> Option:
 
 def _off(name: str, help_text: str) -> Option:
     return _option(name, "flag", help_text, default=False)
+
+
+def _undo(name: str, key: str, **more: Any) -> Option:
+    flag = "--" + key.replace("_", "-")
+    return _option(name, "undo", f"takes {flag} back; the default", default=key, **more)
 
 
 GROUPS: dict[str, tuple[Option, ...]] = {
@@ -53,9 +67,16 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "integer",
             "seconds to wait for a missing file; -1: for ever",
             default=0,
+            least=-1,
             argument="N",
         ),
-        _option("--highres", "number", "pixels at or beyond this resolution are bad [Å]", argument="D"),
+        _option(
+            "--highres",
+            "number",
+            "pixels at or beyond this resolution are bad [Å]",
+            may_be_infinite=True,
+            argument="D",
+        ),
         _off("--no-image-data", "do not load pixels: every one counts as zero"),
         _off("--no-mask-data", "do not load bad-pixel masks"),
         _off("--append", "go on at the end of an existing stream file (beyond CrystFEL)"),
@@ -65,7 +86,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "write ledger and totals to this file at the end (beyond CrystFEL)",
             argument="FILE",
         ),
-        _option("--serial-start", "integer", "serial number of the first frame", default=1, argument="N"),
+        _option("--serial-start", "integer", "serial number of the first frame", default=1, least=0, argument="N"),
         _off("--no-non-hits-in-stream", "write no chunk for frames that are no hits"),
         _option(
             "--copy-hdf5-field --copy-header",
@@ -97,7 +118,9 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             default="zaef",
             argument="METHOD",
         ),
-        _option("--peak-radius", "radii", "ring radii of the peak search [px]", argument="R1,R2,R3"),
+        _option(
+            "--peak-radius", "radii", "ring radii of the peak search [px]", least=0, most=1000, argument="R1,R2,R3"
+        ),
         _option("--min-peaks", "integer", "a frame with so many peaks is a hit", default=0, argument="N"),
         _option(
             "-t --threshold",
@@ -114,15 +137,28 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             argument="G",
         ),
         _option("--min-snr", "number", "lowest signal-to-noise ratio", default=5.0, argument="X"),
-        _option("--min-pix-count", "integer", "fewest pixels of a peak (peakfinder8)", default=2, argument="N"),
-        _option("--max-pix-count", "integer", "most pixels of a peak (peakfinder8)", default=200, argument="N"),
-        _option("--local-bg-radius", "integer", "radius of the local background [px]", default=3, argument="N"),
+        _option(
+            "--min-pix-count", "integer", "fewest pixels of a peak (peakfinder8)", default=2, least=0, argument="N"
+        ),
+        _option(
+            "--max-pix-count", "integer", "most pixels of a peak (peakfinder8)", default=200, least=0, argument="N"
+        ),
+        _option(
+            "--local-bg-radius",
+            "integer",
+            "radius of the local background [px]",
+            default=3,
+            least=0,
+            most=100,
+            argument="N",
+        ),
         _option("--min-res", "number", "inner radius of the search (peakfinder8) [px]", default=0.0, argument="N"),
         _option(
             "--max-res",
             "number",
             "outer radius of the search, 0: none (peakfinder8) [px]",
             default=0.0,
+            may_be_infinite=True,
             argument="N",
         ),
         _off("--no-use-saturated", "drop saturated peaks"),
@@ -153,11 +189,11 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _off("--no-refine", "no prediction refinement"),
         _off("--no-retry", "no further attempts with fewer peaks"),
         _off("--multi", "look for several lattices"),
-        _option("--check-cell", "ignored", "the default", hidden=True),
-        _option("--check-peaks", "ignored", "the default", hidden=True),
-        _option("--refine", "ignored", "the default", hidden=True),
-        _option("--retry", "ignored", "the default", hidden=True),
-        _option("--no-multi", "ignored", "the default", hidden=True),
+        _undo("--check-cell", "no_check_cell", hidden=True),
+        _undo("--check-peaks", "no_check_peaks", hidden=True),
+        _undo("--refine", "no_refine", hidden=True),
+        _undo("--retry", "no_retry", hidden=True),
+        _undo("--no-multi", "multi", hidden=True),
         _option("--no-cell-combinations", "ignored", "obsolete", hidden=True),
         _option("--max-indexer-threads", "ignored", "only concerns pinkIndexer", argument="N"),
         _option("--wavelength-estimate", "number", "a frame 10 % off gives a warning [m]", argument="M"),
@@ -173,7 +209,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("--ffbidx-output-cells", "integer", "cells refined", default=32, argument="N"),
         _option("--ffbidx-num-candidate-vectors", "integer", "lattice vectors kept", default=32, argument="N"),
         _off("--ffbidx-redundant-computations", "sample all three axes"),
-        _option("--ffbidx-no-redundant-computations", "ignored", "the default"),
+        _undo("--ffbidx-no-redundant-computations", "ffbidx_redundant_computations"),
         _option(
             "--ffbidx-length-threshold", "number", "axes this close count as one [Å]", default=1e-9, argument="X"
         ),
@@ -204,10 +240,18 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             default="rings-nocen-nosat-nograd",
             argument="METHOD",
         ),
-        _option("--int-radius", "radii", "ring radii [px]", default=(4.0, 5.0, 7.0), argument="R1,R2,R3"),
+        _option(
+            "--int-radius", "radii", "ring radii [px]", default=(4.0, 5.0, 7.0), most=1000, argument="R1,R2,R3"
+        ),
         _option("--fix-profile-radius", "number", "use this profile radius [1/m]", argument="R"),
         _option("--fix-divergence", "number", "recorded in the stream file [rad]", default=0.0, argument="D"),
-        _option("--push-res", "number", "integrate this far beyond the crystal's resolution [1/nm]", argument="X"),
+        _option(
+            "--push-res",
+            "number",
+            "integrate this far beyond the crystal's resolution [1/nm]",
+            may_be_infinite=True,
+            argument="X",
+        ),
         _off("--overpredict", "predict too many reflections"),
         _off("--cell-parameters-only", "neither predict nor integrate"),
         _option("--int-diag", "refused", "not available in this version: leave it out", argument="WHAT"),
@@ -221,6 +265,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "number",
             "a worker longer on one frame is replaced [s] (beyond CrystFEL)",
             default=240.0,
+            may_be_infinite=True,
             argument="S",
         ),
         _option("--profile", "refused", "timings are in the file of --json-summary"),
@@ -246,6 +291,14 @@ _ENGINE_FLAGS = (
     "--pinkIndexer-no-check-indexed",
     "--asdf-fast",
 )
+_ENGINE_HELP = "taketwo felix xgandalf pinkindexer fromfile asdf ffbidx smallcell"
+_PINK_REPLACED = {
+    "thread-count": "--max-indexer-threads",
+    "tc": "--max-indexer-threads",
+    "override-photon-energy": "--wavelength-estimate and photon_energy in the geometry file",
+    "override-bandwidth": "bandwidth in the geometry file",
+    "override-visible-energy-range": "bandwidth in the geometry file",
+}
 _ASAPO = "endpoint token beamtime source group stream consumer-timeout"
 _ASAPO_FLAGS = ("--asapo-wait-for-stream", "--asapo-acks", "--asapo-output-stream")
 
@@ -256,6 +309,14 @@ GROUPS["Other engines"] = (
         for word in words.split()
     ),
     *(Option((name,), "ignored", "only concerns another engine", None, "", True) for name in _ENGINE_FLAGS),
+    *(
+        Option((f"--help-{engine}",), "refused", "the options of engines are in --help", None, "", True)
+        for engine in _ENGINE_HELP.split()
+    ),
+    *(
+        Option((f"--pinkIndexer-{word}",), "refused", f"it was replaced by {instead}", None, "X", True)
+        for word, instead in _PINK_REPLACED.items()
+    ),
 )
 GROUPS["ASAP::O"] = (
     *(

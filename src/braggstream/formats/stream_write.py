@@ -41,7 +41,7 @@ def stream_header(geometry_text: str, output: OutputSettings, target_cell: UnitC
     target_cell
         The cell that the user expects, if any.
     """
-    command = _one_line(" ".join(output.command_line)).encode("utf-8", "replace")
+    command = _bytes(_one_line(" ".join(output.command_line)))
     if len(command) > MAX_COMMAND_LINE:
         command = command[:MAX_COMMAND_LINE] + b" [...]"
     lines = [
@@ -61,12 +61,20 @@ def stream_header(geometry_text: str, output: OutputSettings, target_cell: UnitC
             CELL_END,
         ]
     lines.append(f"Indexing methods selected: {_one_line(output.indexing_words)}")
-    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+    return _bytes("\n".join(lines) + "\n")
 
 
 def format_chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> bytes:
     """Write what one frame gave as a chunk of the stream file."""
-    return "".join(_chunk(result, geometry, output)).encode("utf-8", "replace")
+    return _bytes("".join(_chunk(result, geometry, output)))
+
+
+def _bytes(text: str) -> bytes:
+    """Encode as UTF-8; names that are no text become the bytes that the system knows."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> Iterator[str]:

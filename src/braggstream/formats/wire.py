@@ -6,8 +6,9 @@ a task names the slot.  Every message is decoded against its type, so nothing th
 on trust.
 """
 
+import os
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, Self, get_type_hints
 
 import msgspec
 
@@ -52,8 +53,19 @@ class FileTask(_Message, frozen=True, kw_only=True, array_like=True, tag="file")
     """Process a frame of a file."""
 
     serial: int
-    filename: str
+    path: bytes
+    """The file's name as the system knows it, which need not be text."""
     event: str
+
+    @classmethod
+    def of(cls, *, filename: str, event: str, serial: int) -> Self:
+        """Make a task from a name as Python writes it."""
+        return cls(serial=serial, path=os.fsencode(filename), event=event)
+
+    @property
+    def filename(self) -> str:
+        """The file's name as Python writes it: what is no text is kept in surrogates."""
+        return os.fsdecode(self.path)
 
 
 class MessageTask(_Message, frozen=True, kw_only=True, array_like=True, tag="message"):
@@ -182,7 +194,7 @@ class WireError(Exception):
 
 def encode(message: _Message) -> bytes:
     """Encode any message but the set-up."""
-    return _ENCODER.encode(message)
+    return _encoded(message)
 
 
 def decode_task(data: bytes | bytearray | memoryview) -> Task | AdjustOrder:
@@ -207,7 +219,7 @@ def decode_note(data: bytes | bytearray | memoryview) -> Note:
 
 def encode_setup(setup: Setup) -> bytes:
     """Encode the set-up."""
-    return _ENCODER.encode(setup)
+    return _encoded(setup)
 
 
 def decode_setup(data: bytes) -> Setup:
@@ -226,6 +238,22 @@ def _geometry(plain: dict[str, Any]) -> Geometry:
     )
     values = {name: msgspec.convert(value, hints[name]) for name, value in plain.items()}
     return Geometry(bad_regions=regions, **values)
+
+
+def _encoded(message: _Message | Setup) -> bytes:
+    try:
+        return _ENCODER.encode(message)
+    except UnicodeEncodeError:  # A name that is no text, in something that is told to people.
+        return _ENCODER.encode(_legible(msgspec.to_builtins(message, builtin_types=(bytes,))))
+
+
+def _legible(value: Any) -> Any:
+    r"""Write the bytes that are no text as `\udcff`, in all that a value holds."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_legible(key): _legible(each) for key, each in value.items()}
+    return [_legible(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _decoded(decoder: Any, data: bytes | bytearray | memoryview) -> Any:

@@ -125,7 +125,7 @@ class FileIntake:
                 self._room.acquire()
                 if self._is_closed:
                     return
-                self._tasks.append(FileTask(serial=frame.serial, filename=frame.filename, event=frame.event))
+                self._tasks.append(FileTask.of(serial=frame.serial, filename=frame.filename, event=frame.event))
                 self._n_read += 1
                 self._wake_session()
         except BaseException as error:

@@ -31,9 +31,9 @@ class Report:
         """Frames that there will be, where that is known."""
 
     def say(self, line: str) -> None:
-        """Write a line."""
+        """Write a line; what came from outside cannot steer the terminal."""
         self._clear_bar()
-        print(line, file=self._stream, flush=True)
+        print(_shown(line), file=self._stream, flush=True)
 
     def outcome(self, outcome: FrameOutcome) -> None:
         """Tell what was wrong with a frame, and what the user should know of it."""
@@ -94,3 +94,10 @@ class Report:
         if self._has_bar:
             print("\r\x1b[K", end="", file=self._stream)
             self._has_bar = False
+
+
+def _shown(text: str) -> str:
+    """Write out what is not printable, but line ends."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

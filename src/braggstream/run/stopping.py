@@ -3,10 +3,14 @@
 import contextlib
 import os
 import signal
+from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from braggstream.run.ties import STOP_SIGNALS
+
+ECHO_S = 0.05
+"""A signal so soon after the first is the same wish: `timeout` tells a process, and then its group with it [s]."""
 
 
 class StopSignals:
@@ -22,6 +26,7 @@ class StopSignals:
         """Number of the last one."""
         self.is_shutdown = False
         """Whether the first one was SIGUSR1, which ends with status 1."""
+        self._first_at = 0.0
         self._before: dict[int, Any] = {}
         self._wake, self._wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -53,9 +58,13 @@ class StopSignals:
         os.close(self._wake_up)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        now = monotonic()
+        if self.n_received == 1 and now - self._first_at < ECHO_S:
+            return
         self.n_received += 1
         self.last = number
         if self.n_received == 1:
+            self._first_at = now
             self.is_shutdown = number == signal.SIGUSR1
         if self.n_received >= 3:
             signal.signal(number, signal.SIG_DFL)

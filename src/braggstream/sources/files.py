@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
@@ -89,6 +90,8 @@ def _check_list(name: str) -> None:
 @contextmanager
 def _open_list(name: str) -> Iterator[IO[str]]:
     if name == "-":
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")
         yield sys.stdin
         return
     with Path(name).open(encoding="utf-8", errors="surrogateescape") as file:
@@ -101,6 +104,8 @@ def _bounded_lines(file: IO[str], name: str) -> Iterator[str]:
         number += 1
         if len(line) > MAX_LINE:
             raise UserError(f"a line of more than {MAX_LINE} characters is no file name", path=name, line=number)
+        if "\0" in line:
+            raise UserError("the list of files holds binary data, expected text", path=name, line=number)
         yield line
 
 
