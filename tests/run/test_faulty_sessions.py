@@ -220,7 +220,4 @@ def test_workers_are_bound_to_processors(tmp_path):
         assert bound
         if len(os.sched_getaffinity(0)) > 1:
             assert len(set().union(*(os.sched_getaffinity(pid) for pid in workers))) == 2
-        session.send()
-        eventually(lambda: "Stopping" in session.text)
-        session.send()
-        session.wait()
+        session.stop_at_once()

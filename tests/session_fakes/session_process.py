@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from braggstream.run.stopping import ECHO_S
+
 SCRIPT = Path(__file__).with_name("session_script.py")
 CHUNK = re.compile(r"^frame (\S+) serial (\d+) worker (\d+) ", re.MULTILINE)
 
@@ -97,6 +99,14 @@ class SessionProcess:
 
     def send(self, number=signal.SIGINT):
         self.process.send_signal(number)
+
+    def stop_at_once(self, number=signal.SIGINT):
+        """Ask twice; the second time not so soon that it counts as an echo.  Gives the exit status."""
+        self.send(number)
+        eventually(lambda: "Stopping" in self.text)
+        time.sleep(2 * ECHO_S)
+        self.send(number)
+        return self.wait()
 
     def wait(self, timeout_s=20.0):
         return self.process.wait(timeout_s)
