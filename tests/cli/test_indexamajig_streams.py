@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from braggstream.formats.stream_read import read_stream
+from braggstream.model.constants import photon_energy_of
 from braggstream.simulate.judge import judge
 from braggstream.simulate.truth import read_truth
 from cli.commands import PF8, Beamline, Running
@@ -124,6 +125,68 @@ def test_peak_lists_of_an_om_monitor_without_pixels(golden, tmp_path):
         assert (reflections.intensity == 0).all() and (reflections.sigma > 0).all()
         assert dict(chunk.headers)["source"] == "exp=mfx123"
         assert "timestamp" in dict(chunk.headers)
+
+
+ARTICLE_GEOMETRY = """\
+photon_energy = beam_energy eV
+adu_per_photon = 1
+clen = detector_distance mm
+res = 5814.0
+peak_list = peak_list
+
+thepanel/data = detector_data
+thepanel/min_fs = 0
+thepanel/max_fs = 2067
+thepanel/min_ss = 0
+thepanel/max_ss = 2161
+thepanel/corner_x = -1034
+thepanel/corner_y = -1081
+thepanel/fs = x
+thepanel/ss = y
+"""
+"""The example of CrystFEL's article on processing in real time, as it stands there."""
+
+
+@pytest.mark.parametrize("kind", ["reply", "broadcast"])
+def test_the_example_of_the_article(tmp_path, kind):
+    """A map and an array of maps, both pixel types, and the peak list, with the article's geometry and options."""
+    peaks = {"fs": [100.25, 2000.5], "ss": [50.75, 2100.0], "intensity": [900.0, 800.0]}
+    messages = []
+    for number, dtype in enumerate(("<i4", "<f4")):
+        pixels = np.ones((2162, 2068), dtype)
+        for fs, ss in zip(peaks["fs"], peaks["ss"], strict=True):
+            pixels[int(ss) - 1 : int(ss) + 2, int(fs) - 1 : int(fs) + 2] = 100
+        frame = {
+            "beam_energy": 10000.0 + number,
+            "detector_distance": 150.0,
+            "detector_data": {"type": dtype, "shape": [2162, 2068], "data": pixels.tobytes()},
+            "peak_list": peaks,
+        }
+        messages.append(msgpack.packb([frame, {"another": 1}] if number else frame))
+    (tmp_path / "Eiger.geom").write_text(ARTICLE_GEOMETRY)
+    sender, words = {
+        "reply": (lambda: MessageReplier(messages), ["--zmq-request=next"]),
+        "broadcast": (
+            lambda: Publisher(range(2), tag="ondaframedata"),
+            ["--zmq-subscribe=ondaframedata", "--zmq-subscribe=another"],
+        ),
+    }[kind]
+    with sender() as sending:
+        sending.payload = lambda name: messages[name]
+        with Running(
+            tmp_path, f"--zmq-input={sending.endpoint}", *words, "--data-format=msgpack",
+            "-g", tmp_path / "Eiger.geom", "--peaks=msgpack", "--check-hdf5-snr", "-j", 2,
+        ) as session:  # fmt: skip
+            session.wait_for_chunks(2)
+            status, summary = session.stop()
+    assert status == 0 and summary["frames"]["written"] == 2, session.text
+    chunks = sorted(read_stream(session.stream), key=lambda chunk: chunk.identity.serial)
+    assert [round(photon_energy_of(chunk.wavelength)) for chunk in chunks] == [10000, 10001]
+    for chunk in chunks:
+        assert chunk.average_camera_length == pytest.approx(0.15)
+        np.testing.assert_allclose(chunk.peaks.fs, np.add(peaks["fs"], 0.5), atol=0.01)
+        np.testing.assert_allclose(chunk.peaks.ss, np.add(peaks["ss"], 0.5), atol=0.01)
+        assert (chunk.peaks.intensity == 9 * 99).all()
 
 
 def small_message(number, **change):
