@@ -169,6 +169,21 @@ def test_binary_list_is_told_in_one_line(still_set, tmp_path):
     assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
 
 
+def test_run_goes_on_where_nobody_reads_its_log(still_set, tmp_path):
+    """As with `indexamajig ... 2>&1 | head -1`, and with a log on a full disk."""
+    stream = tmp_path / "o.stream"
+    words = [*INDEXAMAJIG, "-i", still_set.list, "-g", still_set.geometry, "-o", stream, *PF8, "-j", 2]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "wb") as nobody, open("/dev/full", "wb") as full:
+        for log in (nobody, full):
+            done = subprocess.run(
+                [*map(str, words)], stdin=subprocess.DEVNULL, stderr=log, timeout=100, check=False
+            )
+            assert done.returncode == 0
+            assert len(list(read_stream(stream))) == 12
+
+
 def test_nothing_usable_gives_status_5(still_set, tmp_path):
     listed = tmp_path / "l.lst"
     listed.write_text("nowhere.h5\n")

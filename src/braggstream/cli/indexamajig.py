@@ -28,6 +28,7 @@ from braggstream.model.settings import (
     SourceSettings,
     ZmqSourceSettings,
 )
+from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
 from braggstream.steps.indexing import check_methods
 from braggstream.steps.peaks import check_peak_method
@@ -55,6 +56,7 @@ class Session:
 
 def run(words: Sequence[str]) -> int:
     """Run `indexamajig` with the words after its name; gives the exit status."""
+    let_log_last()
     try:
         session = understand(words)
         for notice in session.geometry.notices:

@@ -35,6 +35,7 @@ from braggstream.formats.wire import (
     encode,
 )
 from braggstream.model.errors import BraggstreamError
+from braggstream.run.lasting_log import let_log_last
 from braggstream.run.processor import Processor, make_processor
 from braggstream.run.slots import SlotMemory
 from braggstream.run.ties import die_with_parent, name_process, outlive_parent
@@ -218,6 +219,7 @@ def _cut_torn_chunk(path: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Run the fork server with the words after its name."""
+    let_log_last()
     control, setup, slots, parent = (int(word) for word in words)
     die_with_parent(parent)
     name_process("braggstream-fork")
