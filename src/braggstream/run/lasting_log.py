@@ -45,4 +45,4 @@ class LastingLog:
 def let_log_last() -> None:
     """From now on nothing fails because standard error cannot be written."""
     if not isinstance(sys.stderr, LastingLog):
-        sys.stderr = LastingLog(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = LastingLog(sys.stderr)
