@@ -75,9 +75,9 @@ def test_orientations_and_cells_are_true(golden, name):
             expected = nearest_setting(truth[number], crystal.reciprocal_axes)
             angles.append(misorientation(expected, crystal.reciprocal_axes))
             lengths.append(length_error(expected, crystal.reciprocal_axes))
-    assert np.median(angles) < 0.0125
+    assert np.median(angles) < 0.008
     assert max(angles) < 0.06
-    assert np.median(lengths) < 2e-4
+    assert np.median(lengths) < 1e-4
 
 
 @pytest.mark.golden

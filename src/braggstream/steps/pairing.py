@@ -36,6 +36,10 @@ class PeakPairs:
     def __len__(self) -> int:
         return len(self.peak)
 
+    def take(self, index: NDArray) -> "PeakPairs":
+        """Select pairs by index, in its order."""
+        return PeakPairs(peak=self.peak[index], hkl=self.hkl[index], excitation_error=self.excitation_error[index])
+
 
 def pair_peaks(crystal: Crystal, view: PeakView, *, most_excitation: float = MOST_EXCITATION) -> PeakPairs:
     """Pair the peaks of a view with lattice points of a crystal, without those far from the Ewald sphere.

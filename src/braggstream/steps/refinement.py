@@ -1,10 +1,11 @@
 """Prediction refinement: cell and orientation that predict the peaks where they are.
 
 Least squares on excitation errors and on positions, as CrystFEL's, under an exact restraint to the lattice type.
-What differs: each kind of residual is weighted by its own scatter, and outliers count less.  With CrystFEL's unit
-weights the excitation errors, which are no measurement of zero but spread over the profile radius, outweigh the
-positions and turn the lattice away from where it is.  And all pairs take part: a list that is cut at 1.5 times the
-median excitation error keeps the pairs that agree with the start, and so holds the lattice there.
+What differs: each residual is weighted by the scatter that peaks as strong as this one show, and outliers count
+less.  With CrystFEL's unit weights the excitation errors, which are no measurement of zero but spread over the
+profile radius, outweigh the positions and turn the lattice away from where it is; and weak spots, whose positions
+are ten times less certain, count as much as strong ones.  And all pairs take part: a list that is cut at 1.5 times
+the median excitation error keeps the pairs that agree with the start, and so holds the lattice there.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +14,17 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.refine import EXCITATION, FS, SS, normal_equations, residuals_and_gradients
+from braggstream.kernels.ewald import RADIUS
+from braggstream.kernels.refine import (
+    EXCITATION,
+    FS,
+    FS_FOUND,
+    SS,
+    SS_FOUND,
+    STRENGTH,
+    refine,
+    residuals_and_gradients,
+)
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal, Residual
 from braggstream.steps.lattice_parameters import RestrainedLattice
@@ -22,25 +33,21 @@ from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
 
-N_ROUNDS = 2
+N_ROUNDS = 3
 """Peaks are paired anew after each round."""
 N_CYCLES = 8
 """Most steps of a round."""
-SMALL_SHIFT = 1e-6
-"""A round ends where no lattice point moves by more, relative to its distance from the origin."""
-LEAST_POSITION_SCATTER = 0.05
-"""[px]"""
-LEAST_EXCITATION_SCATTER = 1e-5
-"""[Å⁻¹]"""
-TUKEY = 4.7
-"""Residuals further out than so many standard deviations do not count (Tukey's biweight)."""
-SCATTER_OF_MEDIAN = 1.4826
-"""Standard deviation of a normal distribution in units of its median absolute deviation."""
+WEAKEST = 1e-4
+"""Intensities count as no smaller than this part of the largest: lists of peaks may hold zeroes."""
+BROAD = 1e-5
+"""Relative bandwidth above which positions depend on the radius of a lattice point, so that it is refined too."""
 NOTE_EXCITATION = 1e3
 """Excitation errors in Å⁻¹ to the unit of CrystFEL's residuals, 1e-7 m × error."""
 
 
-def refine_crystal(crystal: Crystal, view: PeakView, target: UnitCell | None) -> Crystal | None:
+def refine_crystal(
+    crystal: Crystal, view: PeakView, target: UnitCell | None, *, moves_detector: bool = False
+) -> Crystal | None:
     """Refine cell and orientation of a crystal.
 
     Parameters
@@ -51,66 +58,109 @@ def refine_crystal(crystal: Crystal, view: PeakView, target: UnitCell | None) ->
         Peaks to fit.
     target
         Its lattice type is imposed; None leaves the cell free.
+    moves_detector
+        Refine the shift of the detector in x and y that belongs to this crystal as well.
 
     Returns
     -------
     Crystal or None
         The refined crystal, with residuals; None where fewer than three peaks belong to it.
     """
-    pairs = pair_peaks(crystal, view, most_excitation=inf)
-    if len(pairs) < MIN_PAIRS or not (view.peaks.intensity[pairs.peak] > 0).any():
+    fit = PeakFit.of(crystal, view)
+    if fit is None:
         return None
-    fit = _Fit.of(pairs, view, crystal)
     before = fit.residual(np.ascontiguousarray(crystal.reciprocal_axes))
-    lattice = RestrainedLattice.nearest(crystal.reciprocal_axes, target)
+    lattice = RestrainedLattice.nearest(crystal.reciprocal_axes, target).copy()
     initial = fit.residual(lattice.axes)
     for _ in range(N_ROUNDS):
-        lattice = _refined(lattice, fit)
-        refined = replace(crystal, reciprocal_axes=lattice.axes)
-        pairs = pair_peaks(refined, view, most_excitation=inf)
-        if len(pairs) < MIN_PAIRS:
+        crystal = _refined(fit, lattice, moves_detector=moves_detector)
+        earlier, fit = fit, PeakFit.of(crystal, view)
+        if fit is None:
             return None
-        fit = _Fit.of(pairs, view, crystal)
+        if fit.has_same_pairs(earlier):
+            break
     notes = (
         ("residual_before_constraints", before),
         ("initial_residual", initial),
         ("final_residual", fit.residual(lattice.axes)),
     )
-    return replace(refined, residuals=notes)
+    return replace(crystal, residuals=notes)
+
+
+def _refined(fit: "PeakFit", lattice: RestrainedLattice, *, moves_detector: bool) -> Crystal:
+    """Fit the lattice, which is changed, to pairs that stay as they are."""
+    view, crystal, shift = fit.view, fit.crystal, fit.shift.copy()
+    beam = fit.beam
+    is_broad = view.bandwidth > BROAD
+    if is_broad:
+        beam[RADIUS] = np.median(np.abs(fit.pairs.excitation_error))
+    n_more = (2 if moves_detector else 0) + (1 if is_broad else 0)
+    motion = lattice.cell, lattice.orientation, lattice.ties, shift
+    refine(fit.hkl, fit.panels, fit.peaks, view.detector.inverses, beam, *motion, n_more, N_CYCLES)
+    return replace(
+        crystal,
+        reciprocal_axes=lattice.axes,
+        profile_radius=float(beam[RADIUS]),
+        det_shift=(float(shift[0]), float(shift[1])),
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Fit:
-    """Pairs, packed for the kernel."""
+class PeakFit:
+    """Pairs of peaks and lattice points, packed for the kernel, strongest first."""
 
+    crystal: Crystal
+    view: PeakView
+    pairs: PeakPairs
     hkl: FloatArray
     panels: NDArray[np.int32]
-    positions: FloatArray
-    inverses: FloatArray
-    beam: FloatArray
+    peaks: FloatArray
+    shift: FloatArray
 
     @classmethod
-    def of(cls, pairs: PeakPairs, view: PeakView, crystal: Crystal) -> "_Fit":
-        peaks = view.peaks.take(pairs.peak)
+    def of(cls, crystal: Crystal, view: PeakView) -> "PeakFit | None":
+        """Pair the peaks of a view with a crystal's lattice; None where that says nothing about the crystal."""
+        pairs = pair_peaks(crystal, view, most_excitation=inf)
+        intensity = view.peaks.intensity[pairs.peak]
+        if len(pairs) < MIN_PAIRS or not (strongest := float(intensity.max())) > 0:
+            return None
+        order = np.argsort(-intensity, kind="stable")
+        pairs = pairs.take(order)
+        peaks = np.empty((len(pairs), 3))
+        peaks[:, FS_FOUND] = view.peaks.fs[pairs.peak]
+        peaks[:, SS_FOUND] = view.peaks.ss[pairs.peak]
+        np.maximum(intensity[order], WEAKEST * strongest, out=peaks[:, STRENGTH])
         return cls(
+            crystal=crystal,
+            view=view,
+            pairs=pairs,
             hkl=pairs.hkl.astype(np.float64),
-            panels=np.ascontiguousarray(peaks.panel),
-            positions=np.stack([peaks.fs, peaks.ss], axis=1),
-            inverses=view.detector.inverses,
-            beam=pack_beam(view.wavelength, view.bandwidth, crystal.profile_radius),
+            panels=np.ascontiguousarray(view.peaks.panel[pairs.peak]),
+            peaks=peaks,
+            shift=np.array(crystal.det_shift),
         )
 
-    def compare(self, axes: FloatArray, derivatives: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Give residuals, float64[n, 3], and their gradients, float64[n, 3, n_parameters]."""
+    def has_same_pairs(self, other: "PeakFit") -> bool:
+        """Whether the same peaks are paired with the same lattice points."""
+        return np.array_equal(self.pairs.peak, other.pairs.peak) and np.array_equal(self.hkl, other.hkl)
+
+    @property
+    def beam(self) -> FloatArray:
+        """The beam and the radius of a lattice point, packed."""
+        return pack_beam(self.view.wavelength, self.view.bandwidth, self.crystal.profile_radius)
+
+    def compare(self, axes: FloatArray, derivatives: FloatArray, n_more: int = 0) -> tuple[FloatArray, FloatArray]:
+        """Give residuals, float64[n, 3], and their gradients, float64[n, 3, n_parameters + n_more]."""
         n = len(self.hkl)
-        residuals, gradients = np.empty((n, 3)), np.empty((n, 3, len(derivatives)))
+        residuals, gradients = np.empty((n, 3)), np.empty((n, 3, len(derivatives) + n_more))
         residuals_and_gradients(
             self.hkl,
             self.panels,
-            self.positions,
+            self.peaks,
             np.ascontiguousarray(axes),
             derivatives,
-            self.inverses,
+            self.view.detector.inverses,
+            self.shift,
             self.beam,
             residuals,
             gradients,
@@ -124,46 +174,3 @@ class _Fit:
         return Residual(
             excitation=float(squares[EXCITATION]) * NOTE_EXCITATION**2, fs=float(squares[FS]), ss=float(squares[SS])
         )
-
-
-def _refined(lattice: RestrainedLattice, fit: _Fit) -> RestrainedLattice:
-    """Take Gauss-Newton steps until nothing moves any more."""
-    for _ in range(N_CYCLES):
-        derivatives = lattice.derivatives()
-        residuals, gradients = fit.compare(lattice.axes, derivatives)
-        shifts = _solve(residuals, gradients, _weights(residuals, n_free=len(derivatives)))
-        moved = lattice.moved(shifts)
-        largest = np.abs(moved.axes - lattice.axes).max() / np.abs(lattice.axes).max()
-        if not np.isfinite(largest):
-            break
-        lattice = moved
-        if largest < SMALL_SHIFT:
-            break
-    return lattice
-
-
-def _weights(residuals: FloatArray, *, n_free: int) -> FloatArray:
-    """Weight each residual by the scatter of its kind, less where it is an outlier."""
-    n = len(residuals)
-    size = np.abs(residuals)
-    # With few pairs the fit follows the peaks, and its residuals are smaller than the errors.
-    freedom = np.sqrt(3.0 * n / max(3.0 * n - n_free, 1.0))
-    scatter = np.empty(3)
-    scatter[EXCITATION] = max(SCATTER_OF_MEDIAN * np.median(size[:, EXCITATION]), LEAST_EXCITATION_SCATTER)
-    scatter[FS:] = max(SCATTER_OF_MEDIAN * np.median(size[:, FS:]), LEAST_POSITION_SCATTER)
-    scatter *= freedom
-    relative = np.minimum(size / (TUKEY * scatter), 1.0)
-    return (1.0 - relative**2) ** 2 / scatter**2
-
-
-def _solve(residuals: FloatArray, gradients: FloatArray, weights: FloatArray) -> FloatArray:
-    """Solve the scaled normal equations; what the pairs do not determine stays as it is."""
-    n_parameters = gradients.shape[2]
-    matrix, right_side = np.empty((n_parameters, n_parameters)), np.empty(n_parameters)
-    normal_equations(residuals, gradients, weights, matrix, right_side)
-    scale = np.sqrt(np.diag(matrix))
-    scale[scale == 0.0] = 1.0
-    values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
-    kept = values > 1e-6 * values[-1]
-    along = vectors[:, kept].T @ (right_side / scale) / values[kept]
-    return np.asarray(vectors[:, kept] @ along / scale)
