@@ -26,6 +26,7 @@ from braggstream.model.settings import (
     RunSettings,
     Settings,
     SourceSettings,
+    TaketwoSettings,
     ZmqSourceSettings,
 )
 from braggstream.run.lasting_log import let_log_last
@@ -180,12 +181,16 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         refine=not options["no_refine"],
         retry=not options["no_retry"],
         multi=options["multi"],
-        ffbidx=FfbidxSettings(
-            **{name.removeprefix("ffbidx_"): options[name] for name in options if name.startswith("ffbidx_")}
-        ),
+        ffbidx=FfbidxSettings(**_of_engine("ffbidx_", options)),
+        taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
         wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
         camera_length_estimate=options["camera_length_estimate"],
     )
+
+
+def _of_engine(prefix: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options whose names begin with an engine's, without its name."""
+    return {name.removeprefix(prefix): options[name] for name in options if name.startswith(prefix)}
 
 
 def _methods(words: str | None, cell: UnitCell | None) -> tuple[str, ...]:

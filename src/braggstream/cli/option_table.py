@@ -175,7 +175,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("--min-peak-over-neighbour", "ignored", "only concerns peakfinder9", argument="X"),
     ),
     "Indexing": (
-        _option("-z --indexing", "text", "methods, tried in order: ffbidx, or none", argument="METHODS"),
+        _option("-z --indexing", "text", "methods, tried in order: ffbidx, taketwo, or none", argument="METHODS"),
         _option("-p --pdb", "text", "unit cell: CrystFEL cell file or PDB file", argument="FILE"),
         _option(
             "--tolerance",
@@ -232,6 +232,26 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             argument="X",
         ),
     ),
+    "taketwo": (
+        _option("--taketwo-member-threshold", "integer", "members that end the search", default=20, argument="N"),
+        _option(
+            "--taketwo-len-tolerance", "number", "error of a vector's length [Å⁻¹]", default=0.001, argument="X"
+        ),
+        _option(
+            "--taketwo-angle-tolerance",
+            "number",
+            "error of the angle between vectors [deg]",
+            default=0.6,
+            argument="X",
+        ),
+        _option(
+            "--taketwo-trace-tolerance",
+            "number",
+            "orientations closer than this are one [deg]",
+            default=3.0,
+            argument="X",
+        ),
+    ),
     "Integration": (
         _option(
             "--integration",
@@ -275,7 +295,6 @@ GROUPS: dict[str, tuple[Option, ...]] = {
 }
 
 _ENGINES = {
-    "taketwo": "member-threshold len-tolerance angle-tolerance trace-tolerance",
     "felix": "domega fraction-max-visits max-internal-angle max-uniqueness min-completeness min-visits "
     "num-voxels sigma tthrange-max tthrange-min",
     "xgandalf": "sampling-pitch sps grad-desc-iterations gdis tolerance tol min-lattice-vector-length min-lvl "

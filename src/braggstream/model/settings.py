@@ -92,6 +92,20 @@ class FfbidxSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TaketwoSettings:
+    """Parameters of indexing by pairs of vectors between spots (`--taketwo-*`; Ginn et al. 2016)."""
+
+    member_threshold: int = 20
+    """A network of at least so many vectors may end the search."""
+    len_tolerance: float = 0.001
+    """Difference of an observed length from that of a lattice vector [Å⁻¹]."""
+    angle_tolerance: float = 0.6
+    """Difference of an observed angle from that between lattice vectors [deg]."""
+    trace_tolerance: float = 3.0
+    """Orientations that differ by less are one [deg]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IndexingSettings:
     """How lattices are found and judged (`--indexing` and its options)."""
 
@@ -107,6 +121,7 @@ class IndexingSettings:
     retry: bool = True
     multi: bool = False
     ffbidx: FfbidxSettings = field(default_factory=FfbidxSettings)
+    taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
     wavelength_estimate: float | None = None
     """[Å]; a frame more than 10 % off gives a warning."""
     camera_length_estimate: float | None = None

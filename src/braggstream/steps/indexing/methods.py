@@ -13,17 +13,20 @@ from braggstream.steps.registry import make
 if TYPE_CHECKING:
     from braggstream.steps.indexing.indexer import Indexer
 
-INDEXERS: Mapping[str, str] = {"ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer"}
+INDEXERS: Mapping[str, str] = {
+    "ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer",
+    "taketwo": "braggstream.steps.indexing.taketwo:make_indexer",
+}
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
 
-NEED_CELL = frozenset({"ffbidx"})
+NEED_CELL = frozenset({"ffbidx", "taketwo"})
 """Methods that look for a known cell only."""
 
 NO_INDEXING = "none"
 
 _REFERENCE_METHODS = frozenset(
     {
-        *("dirax", "asdf", "mosflm", "felix", "xds", "taketwo"),
+        *("dirax", "asdf", "mosflm", "felix", "xds"),
         *("xgandalf", "pinkindexer", "smallcell", "file", "simulation"),
     }
 )
