@@ -163,6 +163,7 @@ class FrameProcessor:
             timings={"load": loaded - started, **result.timings, "format": perf_counter() - found},
             n_compiled=self.n_compiled() - n_before,
             adjustment=self._adjustments.number,
+            offsets=tuple(estimate.numbers for estimate in result.offsets),
         )
 
     def load(self, work: Work) -> Frame:
