@@ -146,6 +146,8 @@ class GeometrySettings:
 
     refine: Literal["off", "report", "live"] = "off"
     """`report`: estimate and tell; `live`: also apply to the frames that follow (`--refine-geometry`)."""
+    ask_every: int = 1
+    """Crystals of frames whose serial number is a multiple of this are asked; the session sets it."""
     refined_file: str | None = None
     """Geometry file to write at the end; None = none is written (`--refined-geometry`)."""
 

@@ -52,7 +52,7 @@ class Recipe:
         if is_hit:
             with clock.step("indexing"):
                 found = self._find_lattices(view)
-            if self._settings.geometry.refine != "off":
+            if self._asks_crystals(frame):
                 with clock.step("geometry"):
                     offsets = tuple(self._offsets(found.crystals, view))
             with clock.step("prediction"):
@@ -79,6 +79,11 @@ class Recipe:
             warnings=(*found.warnings, *warnings),
             timings=clock.seconds,
         )
+
+    def _asks_crystals(self, frame: Frame) -> bool:
+        """Whether the crystals of this frame are asked where the detector stands."""
+        chosen = self._settings.geometry
+        return chosen.refine != "off" and frame.identity.serial % chosen.ask_every == 0
 
     def _offsets(self, crystals: tuple[Crystal, ...], view: PeakView) -> Iterator[OffsetEstimate]:
         """Ask crystals where the detector stands, seen from where the geometry file puts it."""

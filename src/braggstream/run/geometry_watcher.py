@@ -29,6 +29,9 @@ SMALL_PX = 0.05
 """Smaller changes are not worth a move..."""
 SMALL_LENGTH = 3e-4
 """...nor are these, relative."""
+SETTLED_CRYSTALS = 60
+"""When so many agree and the detector is not to be moved, only some crystals are asked any more."""
+SETTLED_ASK_EVERY = 8
 SIGNIFICANT = 9.0
 """The squared distance, in standard deviations, from which on a change is one."""
 
@@ -56,15 +59,17 @@ class GeometryWatcher:
             return None
         self._n_asked = self._consensus.n_seen
         best = self._known()
-        if best is None or not self._is_elsewhere(best):
+        if best is None:
             return None
+        if not self._is_elsewhere(best):
+            ask_every = SETTLED_ASK_EVERY if best.n_agreeing >= SETTLED_CRYSTALS else 1
+            return None if ask_every == adjustments.ask_every else replace(adjustments, ask_every=ask_every)
         self._told = best.offset
         self._n_moves += 1
         self._say(f"Geometry: {self._described(best)}; {self._followed()}.")
-        if not self._is_live:
-            return None
         x, y, z = best.offset.tolist()
-        return replace(adjustments, offset=DetectorOffset(x=x, y=y, z=z))
+        offset = DetectorOffset(x=x, y=y, z=z) if self._is_live else adjustments.offset
+        return replace(adjustments, offset=offset, ask_every=1)
 
     def finish(self) -> dict[str, Any]:
         """Tell where the detector stands, and write the geometry file."""

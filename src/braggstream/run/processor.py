@@ -116,7 +116,8 @@ class FrameProcessor:
         """Make loader and recipe anew; what is compiled stays."""
         if adjustments == self._adjustments:
             return
-        settings = self._setup.settings
+        chosen = self._setup.settings
+        settings = replace(chosen, geometry=replace(chosen.geometry, ask_every=adjustments.ask_every))
         if adjustments.indexing is not None:
             settings = replace(settings, indexing=adjustments.indexing)
         self._loader.close()

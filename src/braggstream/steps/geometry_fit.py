@@ -21,13 +21,15 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.detector import Detector
 from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.steps.lattice_parameters import RestrainedLattice
-from braggstream.steps.pairing import PeakPairs, pack_beam, pair_peaks
+from braggstream.steps.pairing import REACH, PeakPairs, pack_beam, pair_peaks
 from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
 
 MIN_PAIRS = 12
 """Fewer pairs say too little about lattice and detector together."""
+FIRST_REACH = 0.9
+"""At first peaks may be further from their lattice points: the detector is elsewhere."""
 N_ROUNDS = 4
 """Peaks are paired anew after each round."""
 N_CYCLES = 6
@@ -43,6 +45,9 @@ LEAST_POSITION_SCATTER = 0.05
 LEAST_EXCITATION_SCATTER = 1e-5
 """[Å⁻¹]"""
 TUKEY = 4.7
+"""Peaks further out than so many standard deviations do not count."""
+HUBER = 1.5
+"""Excitation errors larger than so many standard deviations count less."""
 SCATTER_OF_MEDIAN = 1.4826
 
 
@@ -65,8 +70,8 @@ def fit_offset(crystal: Crystal, view: PeakView, target: UnitCell | None) -> Off
         comes out.
     """
     fit = _Fit(view, crystal, target)
-    for _ in range(N_ROUNDS):
-        n_changed = fit.pair()
+    for number in range(N_ROUNDS):
+        n_changed = fit.pair(FIRST_REACH if number == 0 else REACH)
         if fit.n_pairs < MIN_PAIRS:
             return None
         if n_changed == 0:
@@ -96,13 +101,13 @@ class _Fit:
         """Peaks that belong to the crystal."""
         return len(self._peak)
 
-    def pair(self) -> int:
+    def pair(self, reach: float = REACH) -> int:
         """Pair the peaks with the lattice as it is now; gives how many pairs came, went or changed."""
         peaks = self._view.peaks
         q = self._detector.scattering_vectors(peaks.panel, peaks.fs, peaks.ss, self._view.wavelength)
         seen = replace(self._view, detector=self._detector, q=q)
         crystal = replace(self._crystal, reciprocal_axes=self._lattice.axes, det_shift=(0.0, 0.0))
-        pairs: PeakPairs = pair_peaks(crystal, seen, most_excitation=np.inf)
+        pairs: PeakPairs = pair_peaks(crystal, seen, most_excitation=np.inf, reach=reach)
         order = np.argsort(pairs.peak)
         peak, hkl = pairs.peak[order], pairs.hkl[order].astype(np.float64)
         row = np.full((len(self._view), 4), np.inf)
@@ -197,16 +202,23 @@ def moved_detector(detector: Detector, offset: FloatArray) -> Detector:
 
 
 def _weights(residuals: FloatArray, *, n_free: int) -> FloatArray:
-    """Weight each residual by the scatter of its kind, less where it is an outlier."""
+    """Weight each residual by the scatter of its kind.
+
+    A peak that is not where it is predicted does not belong to the lattice and counts in nothing (Tukey's
+    biweight).  Excitation errors spread by themselves: large ones count less, but never nothing (Huber's weights),
+    or the fit would stay with those points that touch the sphere at the start.
+    """
     n = len(residuals)
-    size = np.abs(residuals)
-    freedom = np.sqrt(3.0 * n / max(3.0 * n - n_free, 1.0))
-    scatter = np.empty(3)
-    scatter[EXCITATION] = max(SCATTER_OF_MEDIAN * np.median(size[:, EXCITATION]), LEAST_EXCITATION_SCATTER)
-    scatter[FS:] = max(SCATTER_OF_MEDIAN * np.median(size[:, FS:]), LEAST_POSITION_SCATTER)
-    scatter *= freedom
-    relative = np.minimum(size / (TUKEY * scatter), 1.0)
-    return (1.0 - relative**2) ** 2 / scatter**2
+    freedom = np.sqrt(3.0 * n / max(3.0 * n - n_free, 1.0)) * SCATTER_OF_MEDIAN
+    places, excitation = residuals[:, FS:], np.abs(residuals[:, EXCITATION])
+    spread = max(freedom * float(np.median(np.abs(places))), LEAST_POSITION_SCATTER)
+    belongs = 1.0 - np.minimum(np.einsum("ij,ij->i", places, places) / (TUKEY * spread) ** 2, 1.0)
+    belongs *= belongs
+    depth = max(freedom * float(np.median(excitation)), LEAST_EXCITATION_SCATTER)
+    weights = np.empty((n, 3))
+    weights[:, EXCITATION] = belongs / depth**2 / np.maximum(excitation / (HUBER * depth), 1.0)
+    weights[:, FS:] = (belongs / spread**2)[:, None]
+    return weights
 
 
 def _solved(matrix: FloatArray, right_side: FloatArray) -> FloatArray:
