@@ -19,6 +19,7 @@ from braggstream.model.settings import (
     FfbidxSettings,
     FileSourceSettings,
     FrameSettings,
+    GeometrySettings,
     IndexingSettings,
     IntegrationSettings,
     OutputSettings,
@@ -83,12 +84,13 @@ def understand(words: Sequence[str]) -> Session:
         peaks=_peaks(options),
         indexing=_indexing(options),
         integration=_integration(options),
+        geometry=_geometry(options, geometry),
     )
     return Session(
         geometry=geometry,
         settings=settings,
         source=source,
-        output=_output(options, words, settings.indexing),
+        output=_output(options, words, settings),
         run=_run(options),
     )
 
@@ -230,6 +232,23 @@ def _integration(options: dict[str, Any]) -> IntegrationSettings:
     )
 
 
+def _geometry(options: dict[str, Any], geometry: Geometry) -> GeometrySettings:
+    mode, path = options["refine_geometry"], options["refined_geometry"]
+    if mode not in ("off", "report", "live"):
+        raise UserError(f"--refine-geometry={mode}: expected off, report or live")
+    if mode == "off":
+        if path is not None:
+            raise UserError("--refined-geometry is written by --refine-geometry=live or --refine-geometry=report")
+        return GeometrySettings()
+    path = path or str(Path(options["output"]).with_suffix(".refined.geom"))
+    for name in (geometry.path, options["output"], options["pdb"], options["input"], options["json_summary"]):
+        if name is not None and Path(path).resolve() == Path(name).resolve():
+            raise UserError(f"--refined-geometry={path} would overwrite {name}: give another name")
+    if not Path(path).parent.is_dir():
+        raise UserError(f"--refined-geometry={path}: there is no folder {Path(path).parent}")
+    return GeometrySettings(refine=mode, refined_file=path)
+
+
 INTEGRATION_WORDS: dict[str, dict[str, Any]] = {
     "none": {"method": "none", "centre": False, "keep_saturated": False, "gradient": False},
     "rings": {"method": "rings", "centre": False, "keep_saturated": False, "gradient": False},
@@ -256,7 +275,13 @@ def _integration_method(text: str) -> dict[str, Any]:
     return chosen
 
 
-def _output(options: dict[str, Any], words: Sequence[str], indexing: IndexingSettings) -> OutputSettings:
+AUDIT = {
+    "live": "Geometry refinement: live; detector_offset_x_mm, y and z in each chunk tell where it stood",
+    "report": "Geometry refinement: report; nothing is applied",
+}
+
+
+def _output(options: dict[str, Any], words: Sequence[str], settings: Settings) -> OutputSettings:
     return OutputSettings(
         stream_file=options["output"],
         append=options["append"],
@@ -265,7 +290,8 @@ def _output(options: dict[str, Any], words: Sequence[str], indexing: IndexingSet
         write_reflections=not options["no_refls_in_stream"],
         json_summary=options["json_summary"],
         command_line=("indexamajig", *words),
-        indexing_words=options["indexing"] or ",".join(indexing.methods),
+        indexing_words=options["indexing"] or ",".join(settings.indexing.methods),
+        audit_lines=(AUDIT[settings.geometry.refine],) if settings.geometry.refine != "off" else (),
     )
 
 

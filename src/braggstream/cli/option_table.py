@@ -252,6 +252,22 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             argument="X",
         ),
     ),
+    "Geometry": (
+        _option(
+            "--refine-geometry",
+            "text",
+            "estimate beam centre and camera length from the crystals found: off, report (tell and write them) or "
+            "live (also process the frames that follow with them) (beyond CrystFEL)",
+            default="off",
+            argument="MODE",
+        ),
+        _option(
+            "--refined-geometry",
+            "text",
+            "geometry file that --refine-geometry writes at the end (default: beside the stream file)",
+            argument="FILE",
+        ),
+    ),
     "Integration": (
         _option(
             "--integration",

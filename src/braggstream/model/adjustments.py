@@ -17,5 +17,7 @@ class Adjustments:
     """Counts the adjustments of a session; 0 is what the session began with."""
     offset: DetectorOffset = field(default_factory=DetectorOffset)
     """Where the detector stands, seen from where the geometry file puts it."""
+    ask_every: int = 1
+    """Crystals of every so many frames are asked where the detector stands, where that is wanted at all."""
     indexing: IndexingSettings | None = None
     """How lattices are found, in place of what the session began with; None: as it began."""

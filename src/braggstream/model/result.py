@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from braggstream.model.crystal import Crystal
 from braggstream.model.frame import FrameIdentity, HeaderValue
+from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.model.peaks import PeakTable
 
 
@@ -35,6 +36,8 @@ class FrameResult:
     n_tries: int = 0
     """Attempts of the successful method."""
     crystals: tuple[Crystal, ...] = ()
+    offsets: tuple[OffsetEstimate, ...] = ()
+    """What its crystals know of where the detector stands, seen from where the geometry file puts it."""
     warnings: tuple[str, ...] = ()
     """One line each, for the log."""
     timings: dict[str, float] = field(default_factory=dict)

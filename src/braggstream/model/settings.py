@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import inf
+from typing import Literal
 
 from braggstream.model.cell import UnitCell
 
@@ -155,6 +156,18 @@ class IntegrationSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GeometrySettings:
+    """Whether beam centre and camera length are estimated from the crystals while the session runs."""
+
+    refine: Literal["off", "report", "live"] = "off"
+    """`report`: estimate and tell; `live`: also apply to the frames that follow (`--refine-geometry`)."""
+    ask_every: int = 1
+    """Crystals of frames whose serial number is a multiple of this are asked; the session sets it."""
+    refined_file: str | None = None
+    """Geometry file to write at the end; None = none is written (`--refined-geometry`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All that the recipe for one frame depends on, besides the geometry."""
 
@@ -162,6 +175,7 @@ class Settings:
     peaks: PeakSettings = field(default_factory=PeakSettings)
     indexing: IndexingSettings = field(default_factory=IndexingSettings)
     integration: IntegrationSettings = field(default_factory=IntegrationSettings)
+    geometry: GeometrySettings = field(default_factory=GeometrySettings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,6 +230,8 @@ class OutputSettings:
     """The words of the command line, for the stream file's header."""
     indexing_words: str = ""
     """The methods as they go into the stream file's header."""
+    audit_lines: tuple[str, ...] = ()
+    """More about the session, for the header: short lines, readers take few bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

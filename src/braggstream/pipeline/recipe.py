@@ -11,8 +11,10 @@ from time import perf_counter
 from braggstream.model.crystal import Crystal
 from braggstream.model.frame import Frame
 from braggstream.model.geometry import Geometry
+from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import Settings
+from braggstream.steps.geometry_fit import fit_offset
 from braggstream.steps.indexing import IndexingOutcome, make_lattice_finder
 from braggstream.steps.integration import make_integrator
 from braggstream.steps.peaks import make_peak_finder
@@ -34,6 +36,7 @@ class Recipe:
         self._find_peaks = make_peak_finder(settings.peaks)
         self._find_lattices = make_lattice_finder(settings.indexing)
         self._integrate = make_integrator(settings.integration)
+        self._offset = geometry.offset
 
     def process(self, frame: Frame) -> FrameResult:
         """Take one frame from pixels to integrated reflections."""
@@ -44,10 +47,14 @@ class Recipe:
         is_hit = len(peaks) >= self._settings.peaks.min_peaks
         found = IndexingOutcome()
         crystals: tuple[Crystal, ...] = ()
+        offsets: tuple[OffsetEstimate, ...] = ()
         warnings: list[str] = []
         if is_hit:
             with clock.step("indexing"):
                 found = self._find_lattices(view)
+            if self._asks_crystals(frame):
+                with clock.step("geometry"):
+                    offsets = tuple(self._offsets(found.crystals, view))
             with clock.step("prediction"):
                 crystals = tuple(self._measure(crystal, view, warnings) for crystal in found.crystals)
             if crystals and not self._settings.integration.cell_parameters_only:
@@ -68,9 +75,25 @@ class Recipe:
             indexed_by=found.indexed_by,
             n_tries=found.n_tries,
             crystals=crystals,
+            offsets=offsets,
             warnings=(*found.warnings, *warnings),
             timings=clock.seconds,
         )
+
+    def _asks_crystals(self, frame: Frame) -> bool:
+        """Whether the crystals of this frame are asked where the detector stands."""
+        chosen = self._settings.geometry
+        return chosen.refine != "off" and frame.identity.serial % chosen.ask_every == 0
+
+    def _offsets(self, crystals: tuple[Crystal, ...], view: PeakView) -> Iterator[OffsetEstimate]:
+        """Ask crystals where the detector stands, seen from where the geometry file puts it."""
+        chosen = self._settings.indexing
+        # Without a cell check the axes are in no particular order.
+        target = chosen.target_cell if chosen.check_cell else None
+        for crystal in crystals:
+            estimate = fit_offset(crystal, view, target)
+            if estimate is not None:
+                yield estimate.seen_from(self._offset)
 
     def _measure(self, crystal: Crystal, view: PeakView, warnings: list[str]) -> Crystal:
         """Give a crystal its profile radius and, unless only cells are wanted, its predicted reflections."""

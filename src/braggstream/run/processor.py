@@ -116,7 +116,8 @@ class FrameProcessor:
         """Make loader and recipe anew; what is compiled stays."""
         if adjustments == self._adjustments:
             return
-        settings = self._setup.settings
+        chosen = self._setup.settings
+        settings = replace(chosen, geometry=replace(chosen.geometry, ask_every=adjustments.ask_every))
         if adjustments.indexing is not None:
             settings = replace(settings, indexing=adjustments.indexing)
         self._loader.close()
@@ -163,6 +164,7 @@ class FrameProcessor:
             timings={"load": loaded - started, **result.timings, "format": perf_counter() - found},
             n_compiled=self.n_compiled() - n_before,
             adjustment=self._adjustments.number,
+            offsets=tuple(estimate.numbers for estimate in result.offsets),
         )
 
     def load(self, work: Work) -> Frame:

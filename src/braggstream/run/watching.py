@@ -26,4 +26,8 @@ class Watcher(Protocol):
 
 def make_watchers(setup: Setup, run: RunSettings, say: Callable[[str], None]) -> list[Watcher]:
     """Make the watchers that the user chose; `say` writes a line to the log."""
-    return []
+    if setup.settings.geometry.refine == "off":
+        return []
+    from braggstream.run.geometry_watcher import GeometryWatcher
+
+    return [GeometryWatcher(setup, say)]

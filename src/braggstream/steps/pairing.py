@@ -18,6 +18,8 @@ from braggstream.steps.view import PeakView
 
 MIN_PAIRS = 3
 """Fewer pairs than this say nothing about a crystal."""
+REACH = 1.0 / 3.0
+"""How far a peak may be from its lattice point, in half shortest spacings."""
 MOST_EXCITATION = 1.5
 """Pairs whose excitation error is so many times the median, or more, are left out."""
 
@@ -41,17 +43,20 @@ class PeakPairs:
         return PeakPairs(peak=self.peak[index], hkl=self.hkl[index], excitation_error=self.excitation_error[index])
 
 
-def pair_peaks(crystal: Crystal, view: PeakView, *, most_excitation: float = MOST_EXCITATION) -> PeakPairs:
+def pair_peaks(
+    crystal: Crystal, view: PeakView, *, most_excitation: float = MOST_EXCITATION, reach: float = REACH
+) -> PeakPairs:
     """Pair the peaks of a view with lattice points of a crystal, without those far from the Ewald sphere.
 
     The list is cut where the excitation error, sorted by size, first exceeds `most_excitation` times its median;
-    fewer than three pairs are returned as they are.
+    fewer than three pairs are returned as they are.  A peak belongs to a lattice point up to `reach` times half of
+    the shortest reciprocal spacing.
     """
     q = shifted_q(view, crystal.det_shift)
     n = len(view)
     hkl, peak, excitation = np.empty((n, 3), np.int32), np.empty(n, np.int64), np.empty(n)
     beam = pack_beam(view.wavelength, view.bandwidth, crystal.profile_radius)
-    limit = lowest_half_spacing(crystal.reciprocal_axes, crystal.centring) / 3.0
+    limit = lowest_half_spacing(crystal.reciprocal_axes, crystal.centring) * reach
     axes = np.ascontiguousarray(crystal.reciprocal_axes)
     direct = np.ascontiguousarray(crystal.direct_axes)
     n_pairs = pair_peaks_kernel(q, axes, direct, beam, limit, hkl, peak, excitation)
