@@ -29,7 +29,7 @@ from braggstream.model.settings import (
     ZmqSourceSettings,
 )
 from braggstream.run.local import run_session
-from braggstream.steps.indexing import check_methods
+from braggstream.steps.indexing import check_means, check_methods
 from braggstream.steps.peaks import check_peak_method
 
 WRONG_USE = 1
@@ -169,7 +169,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
     methods = _methods(options["indexing"], cell)
     for notice in check_methods(methods, has_cell=cell is not None):
         _say(notice)
-    return IndexingSettings(
+    settings = IndexingSettings(
         methods=methods,
         target_cell=cell,
         tolerance=_tolerance(options["tolerance"]),
@@ -181,9 +181,12 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         ffbidx=FfbidxSettings(
             **{name.removeprefix("ffbidx_"): options[name] for name in options if name.startswith("ffbidx_")}
         ),
+        solutions_file=options["fromfile_input_file"],
         wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
         camera_length_estimate=options["camera_length_estimate"],
     )
+    check_means(settings)
+    return settings
 
 
 def _methods(words: str | None, cell: UnitCell | None) -> tuple[str, ...]:
