@@ -32,7 +32,7 @@ from braggstream.model.settings import (
 )
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
-from braggstream.steps.indexing import check_methods
+from braggstream.steps.indexing import check_means, check_methods
 from braggstream.steps.peaks import check_peak_method
 
 WRONG_USE = 1
@@ -174,7 +174,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
     methods = _methods(options["indexing"], cell)
     for notice in check_methods(methods, has_cell=cell is not None):
         _say(notice)
-    return IndexingSettings(
+    settings = IndexingSettings(
         methods=methods,
         target_cell=cell,
         tolerance=_tolerance(options["tolerance"]),
@@ -185,9 +185,12 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         multi=options["multi"],
         ffbidx=FfbidxSettings(**_of_engine("ffbidx_", options)),
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
+        solutions_file=options["fromfile_input_file"],
         wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
         camera_length_estimate=options["camera_length_estimate"],
     )
+    check_means(settings)
+    return settings
 
 
 def _of_engine(prefix: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from braggstream.model.errors import BraggstreamError
 COMMANDS = {
     "indexamajig": "find peaks, index and integrate frames, and write a stream file",
     "show": "summarise a stream file in the terminal",
+    "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",
     "simulate": "make diffraction with known truth, in a file or as a running beamline; judge a stream file",
     "demo": "a simulated beamline, processed live, with the judgement of the result",

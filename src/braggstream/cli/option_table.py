@@ -202,7 +202,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("--mille-file", "ignored", "only concerns --mille", argument="FILE"),
         _option("--mille-dir", "ignored", "only concerns --mille", argument="DIR", hidden=True),
         _option("--max-mille-level", "ignored", "only concerns --mille", argument="N"),
-        _option("--fromfile-input-file", "ignored", "only concerns --indexing=file", argument="FILE"),
+        _option(
+            "--fromfile-input-file",
+            "text",
+            "lattices for --indexing=file (braggstream solutions writes such lists)",
+            argument="FILE",
+        ),
     ),
     "ffbidx": (
         _option("--ffbidx-max-spots", "integer", "peaks used, strongest first", default=200, argument="N"),

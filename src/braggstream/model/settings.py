@@ -123,6 +123,8 @@ class IndexingSettings:
     multi: bool = False
     ffbidx: FfbidxSettings = field(default_factory=FfbidxSettings)
     taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
+    solutions_file: str | None = None
+    """List of lattices for the method `file` (`--fromfile-input-file`)."""
     wavelength_estimate: float | None = None
     """[Å]; a frame more than 10 % off gives a warning."""
     camera_length_estimate: float | None = None

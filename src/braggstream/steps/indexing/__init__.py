@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
-from braggstream.steps.indexing.methods import INDEXERS, check_methods
+from braggstream.steps.indexing.methods import INDEXERS, check_means, check_methods
 from braggstream.steps.indexing.outcome import IndexingOutcome
 
 if TYPE_CHECKING:
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 LatticeFinder = Callable[["PeakView"], IndexingOutcome]
 
-__all__ = ["INDEXERS", "IndexingOutcome", "LatticeFinder", "check_methods", "index_q", "make_lattice_finder"]
+__all__ = [
+    "INDEXERS",
+    "IndexingOutcome",
+    "LatticeFinder",
+    "check_means",
+    "check_methods",
+    "index_q",
+    "make_lattice_finder",
+]
 
 
 def make_lattice_finder(settings: IndexingSettings) -> LatticeFinder:

@@ -8,7 +8,7 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.indexer import Indexer
-from braggstream.steps.indexing.methods import make_indexers
+from braggstream.steps.indexing.methods import GIVE_SEVERAL, KEEP_SETTING, make_indexers
 from braggstream.steps.indexing.outcome import IndexingOutcome
 from braggstream.steps.indexing.peak_check import are_similar, explains_enough, unexplained
 from braggstream.steps.refinement import refine_crystal
@@ -55,27 +55,30 @@ class AttemptLoop:
             # A search that found nothing is repeated without the weakest peaks, but not in all its depth.
             found = self._attempt(name, indexer, left, crystals, thorough=n_tries == 0)
             n_tries += 1
-            if found is None:
+            if not found:
                 left = self._without_weakest(left)
             else:
-                crystals.append(found)
+                crystals += found
                 left = self._without_explained(left, found)
         return crystals, n_tries
 
     def _attempt(
         self, name: str, indexer: Indexer, view: PeakView, accepted: list[Crystal], *, thorough: bool
-    ) -> Crystal | None:
-        """The first acceptable crystal among the lattices that a method finds."""
+    ) -> list[Crystal]:
+        """The first acceptable crystal among the lattices that a method finds, or all where it knows all."""
+        found: list[Crystal] = []
         for candidate in indexer(view, thorough=thorough):
             crystal = self._accept(replace(candidate, indexed_by=name), view)
-            if crystal is not None and not any(are_similar(crystal, other) for other in accepted):
-                return crystal
-        return None
+            if crystal is not None and not any(are_similar(crystal, other) for other in [*accepted, *found]):
+                found.append(crystal)
+                if name not in GIVE_SEVERAL:
+                    break
+        return found
 
     def _accept(self, candidate: Crystal, view: PeakView) -> Crystal | None:
         """Check the cell, refine, check the refined cell and the peaks, in this order; None = rejected."""
         crystal: Crystal | None = candidate
-        if self._check is not None:
+        if self._check is not None and not (candidate.indexed_by in KEEP_SETTING and self._check.fits(candidate)):
             crystal = self._check.reindexed(candidate)
         if crystal is not None and self._settings.refine:
             # Without a cell check the axes are in no particular order, so the target's constraints do not apply.
@@ -93,10 +96,10 @@ class AttemptLoop:
             return None
         return view.take(np.arange(len(view) - n_deleted))
 
-    def _without_explained(self, view: PeakView, crystal: Crystal) -> PeakView | None:
+    def _without_explained(self, view: PeakView, crystals: list[Crystal]) -> PeakView | None:
         if not self._settings.multi:
             return None
-        left = view.take(np.flatnonzero(unexplained(crystal, view)))
+        left = view.take(np.flatnonzero(np.all([unexplained(crystal, view) for crystal in crystals], axis=0)))
         return left if len(left) >= MIN_PEAKS_TO_GO_ON else None
 
     def _deviations(self, view: PeakView) -> tuple[str, ...]:

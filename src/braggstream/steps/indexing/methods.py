@@ -4,6 +4,7 @@ Nothing here loads a kernel, so that a parent process can check an option withou
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braggstream.model.errors import UserError
@@ -16,18 +17,25 @@ if TYPE_CHECKING:
 INDEXERS: Mapping[str, str] = {
     "ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer",
     "taketwo": "braggstream.steps.indexing.taketwo:make_indexer",
+    "file": "braggstream.steps.indexing.from_file:make_indexer",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
 
 NEED_CELL = frozenset({"ffbidx", "taketwo"})
 """Methods that look for a known cell only."""
 
+GIVE_SEVERAL = frozenset({"file"})
+"""Methods that give several lattices of a frame at once, all of which are wanted."""
+
+KEEP_SETTING = frozenset({"file"})
+"""Methods whose choice among equivalent axes is kept where it fits the cell: it may have been made on purpose."""
+
 NO_INDEXING = "none"
 
 _REFERENCE_METHODS = frozenset(
     {
         *("dirax", "asdf", "mosflm", "felix", "xds"),
-        *("xgandalf", "pinkindexer", "smallcell", "file", "simulation"),
+        *("xgandalf", "pinkindexer", "smallcell", "simulation"),
     }
 )
 _OLD_MODIFIERS = frozenset(
@@ -79,9 +87,23 @@ def check_methods(methods: Iterable[str], *, has_cell: bool = True) -> tuple[str
     return notices
 
 
+def check_means(settings: IndexingSettings) -> None:
+    """Check that what the methods need besides the cell is there, before anything is started.
+
+    Raises
+    ------
+    UserError
+        Where the method `file` has no list that can be opened.
+    """
+    names, _ = parse_methods(settings.methods)
+    if "file" in names:
+        _check_solutions_file(settings.solutions_file)
+
+
 def make_indexers(settings: IndexingSettings) -> "dict[str, Indexer]":
     """Make the indexer of each method, in the order in which they are tried."""
     check_methods(settings.methods, has_cell=settings.target_cell is not None)
+    check_means(settings)
     names, _ = parse_methods(settings.methods)
     indexers: dict[str, Indexer] = {}
     for name in names:
@@ -98,6 +120,16 @@ def _check_name(name: str) -> None:
             f"--indexing: {name} is a method of CrystFEL that is not built here; there are {_available()}"
         )
     raise UserError(f"--indexing: unknown method '{name}'; there are {_available()}")
+
+
+def _check_solutions_file(path: str | None) -> None:
+    if path is None:
+        raise UserError("--indexing=file needs a list of solutions: give one with --fromfile-input-file")
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot read the list of solutions: {error.strerror or error}", path=path) from None
 
 
 def _check_modifiers(word: str, modifiers: Iterable[str]) -> None:
