@@ -20,12 +20,24 @@ Map = NDArray[np.uint8]
 MIN_X, MAX_X, MIN_Y, MAX_Y = range(4)
 """Columns of the lab regions."""
 
+BLOCK = 64
+"""Pixels of a row that are looked at together."""
+
 
 @jit
-def mark_values(pixels: Array, table: IntArray, good_ranges: Array, bad_ranges: Array, base: Map, bad: Map) -> None:
+def mark_values(
+    pixels: Array,
+    table: IntArray,
+    good_ranges: Array,
+    bad_ranges: Array,
+    base: Map,
+    bad: Map,
+    changes: IntArray,
+) -> int:
     """Mark pixels whose value lies outside the panel's good range or inside one of its bad ranges.
 
     A range is a closed interval in the pixels' own dtype, so no value is converted.  NaN lies outside every range.
+    Only blocks of pixels with something to mark are written to.
 
     Parameters
     ----------
@@ -39,23 +51,62 @@ def mark_values(pixels: Array, table: IntArray, good_ranges: Array, bad_ranges: 
         Closed intervals of bad values of each panel; empty where the first number is larger.
     base : uint8[n_pixels]
         What is bad already.
-    bad : uint8[n_pixels], written
-        `base`, and the marked pixels.
+    bad : uint8[n_pixels], marked
+        The same as `base` before; afterwards with the marked pixels.
+    changes : int64[n_blocks, 2], written
+        First pixel of each block that was written to, and the one after its last; as many as there are blocks of
+        `BLOCK` pixels in all rows.
+
+    Returns
+    -------
+    int
+        Number of blocks that were written to.
     """
+    n_changes = 0
     for panel in range(table.shape[0]):
         low, high = good_ranges[panel, 0], good_ranges[panel, 1]
         width = table[panel, WIDTH]
         for row in range(table[panel, HEIGHT]):
-            source = pixels[table[panel, OFFSET] + row * table[panel, STRIDE] :]
+            first = table[panel, OFFSET] + row * table[panel, STRIDE]
+            values = pixels[first : first + width]
             start = table[panel, START] + row * width
-            known, target = base[start : start + width], bad[start : start + width]
-            for i in range(width):
-                value = source[i]
-                target[i] = known[i] | (1 - np.uint8((value >= low) & (value <= high)))
-            for k in range(bad_ranges.shape[1]):
-                first, last = bad_ranges[panel, k, 0], bad_ranges[panel, k, 1]
-                for i in range(width):
-                    target[i] |= np.uint8((source[i] >= first) & (source[i] <= last))
+            for place in range(0, width, BLOCK):
+                block = values[place : place + BLOCK]
+                is_odd = False
+                for i in range(block.shape[0]):
+                    is_odd |= not ((block[i] >= low) & (block[i] <= high))
+                for k in range(bad_ranges.shape[1]):
+                    for i in range(block.shape[0]):
+                        is_odd |= (block[i] >= bad_ranges[panel, k, 0]) & (block[i] <= bad_ranges[panel, k, 1])
+                if not is_odd:
+                    continue
+                changes[n_changes, 0] = start + place
+                changes[n_changes, 1] = start + place + block.shape[0]
+                n_changes += 1
+                target = bad[start + place : start + place + block.shape[0]]
+                for i in range(block.shape[0]):
+                    is_bad = not ((block[i] >= low) & (block[i] <= high))
+                    for k in range(bad_ranges.shape[1]):
+                        is_bad |= (block[i] >= bad_ranges[panel, k, 0]) & (block[i] <= bad_ranges[panel, k, 1])
+                    target[i] |= np.uint8(is_bad)
+    return n_changes
+
+
+@jit
+def restore(base: Map, changes: IntArray, bad: Map) -> None:
+    """Undo what `mark_values` did.
+
+    Parameters
+    ----------
+    base : uint8[n_pixels]
+        What it started from.
+    changes : int64[n, 2]
+        Ranges of pixels that it wrote to.
+    bad : uint8[n_pixels], written
+        The same as `base` afterwards.
+    """
+    for k in range(changes.shape[0]):
+        bad[changes[k, 0] : changes[k, 1]] = base[changes[k, 0] : changes[k, 1]]
 
 
 @jit
@@ -135,7 +186,9 @@ def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the kernels for pixels of this dtype."""
     bad = np.zeros(1, np.uint8)
     table = np.zeros((1, N_COLUMNS), np.int64)
-    mark_values(np.zeros(1, dtype), table, np.zeros((1, 2), dtype), np.zeros((1, 1, 2), dtype), bad, bad.copy())
+    changes, ranges = np.zeros((1, 2), np.int64), np.zeros((1, 1, 2), dtype)
+    mark_values(np.zeros(1, dtype), table, np.zeros((1, 2), dtype), ranges, bad, bad.copy(), changes)
+    restore(bad, changes, bad.copy())
     mark_lab_regions(np.zeros((3, 2)), 1, np.zeros((1, 4)), bad)
     mark_wide_angles(np.zeros((3, 3)), 1, 0.0, bad)
     for unsigned in (np.uint8, np.uint16, np.uint32, np.uint64):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from braggstream.kernels._jit import inline_jit, jit
 from braggstream.kernels.layout import HEIGHT, N_COLUMNS, OFFSET, START, STRIDE, WIDTH
-from braggstream.kernels.radial import NO_BIN
+from braggstream.kernels.radial_bins import NO_BIN
 
-BLOCK = 64
-"""Pixels of a row that are looked at together."""
+BLOCK, STRIP = 64, 16
+"""Pixels of a row that are looked at together, at first and where one of them is high."""
 TINY = 1e-10
 FLAT_SIGMA = 0.01
 """Background deviation where none can be measured."""
@@ -28,8 +28,7 @@ N_PEAK_COLUMNS = 4
 def _grow(
     pixels: NDArray[Any],
     place: NDArray[np.int64],
-    bad: NDArray[np.uint8],
-    bins: NDArray[np.uint16],
+    masked: NDArray[np.uint16],
     upper: NDArray[np.float64],
     seen: NDArray[np.uint8],
     queue: NDArray[np.int32],
@@ -52,10 +51,9 @@ def _grow(
                 if x < 0 or x >= width:
                     continue
                 index = y * width + x
-                number = bins[first + index]
-                if seen[first + index] or bad[first + index] or number == NO_BIN:
+                if seen[first + index]:
                     continue
-                if np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x]) > upper[number]:
+                if np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x]) > upper[masked[first + index]]:
                     seen[first + index] = 1
                     queue[end] = index
                     end += 1
@@ -66,31 +64,30 @@ def _grow(
 def _local_background(
     pixels: NDArray[Any],
     place: NDArray[np.int64],
-    bad: NDArray[np.uint8],
-    bins: NDArray[np.uint16],
+    masked: NDArray[np.uint16],
     upper: NDArray[np.float64],
-    seen: NDArray[np.uint8],
     centre: tuple[int, int],
     reach: int,
 ) -> tuple[int, float, float, float]:
-    """Give count, mean, standard deviation and largest value of the background pixels around a peak."""
+    """Give count, mean, standard deviation and largest value of the background pixels around a peak.
+
+    Pixels of peaks, kept or not, are above their limits, so that nobody needs to ask whether they were seen.
+    """
+    trash = np.uint64(upper.shape[0] - 1)
     width, height, first = place[WIDTH], place[HEIGHT], place[START]
     n, total, squares, largest = 0, 0.0, 0.0, 0.0
     # The window lacks its last row and column, as in the reference.
-    for j in range(-reach, reach):
-        y = centre[1] + j
-        if y < 0 or y >= height:
-            continue
-        for i in range(-reach, reach):
-            x = centre[0] + i
-            if x < 0 or x >= width or i * i + j * j > reach * reach:
+    left, right = max(centre[0] - reach, 0), min(centre[0] + reach, width)
+    for y in range(max(centre[1] - reach, 0), min(centre[1] + reach, height)):
+        row, index = place[OFFSET] + y * place[STRIDE], first + y * width
+        values, numbers = pixels[row + left : row + right], masked[index + left : index + right]
+        room = reach * reach - (y - centre[1]) * (y - centre[1])
+        for i in range(values.shape[0]):
+            distance = left + i - centre[0]
+            if distance * distance > room:
                 continue
-            index = first + y * width + x
-            number = bins[index]
-            if seen[index] or bad[index] or number == NO_BIN:
-                continue
-            value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
-            if value < upper[number]:
+            number, value = np.uint64(numbers[i]), np.float64(values[i])
+            if number != trash and value < upper[number]:
                 n += 1
                 total += value
                 squares += value * value
@@ -102,11 +99,65 @@ def _local_background(
     return n, mean, sqrt(variance) if variance >= 0.0 else FLAT_SIGMA, largest
 
 
+@inline_jit
+def _measure(
+    pixels: NDArray[Any],
+    place: NDArray[np.int64],
+    masked: NDArray[np.uint16],
+    bins: NDArray[np.uint16],
+    offset: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    region: NDArray[np.int32],
+    min_snr: float,
+    background_radius: int,
+) -> tuple[bool, float, float, float, float]:
+    """Tell whether connected pixels are a peak; its highest pixel above the background, fs, ss and intensity."""
+    width, height, first = place[WIDTH], place[HEIGHT], place[START]
+    weights, weighted_fs, weighted_ss = 0.0, 0.0, 0.0
+    for k in range(region.shape[0]):
+        y, x = region[k] // width, region[k] % width
+        value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
+        weight = abs(value - offset[masked[first + region[k]]])
+        weights += weight
+        weighted_fs += weight * x
+        weighted_ss += weight * y
+    if weights < TINY:
+        return False, 0.0, 0.0, 0.0, 0.0
+    centre = (int(np.rint(weighted_fs / weights)), int(np.rint(weighted_ss / weights)))
+    n, mean, sigma, largest = _local_background(pixels, place, masked, upper, centre, 2 * background_radius)
+    if n == 0:
+        at_centre = bins[first + centre[1] * width + centre[0]]
+        mean = offset[at_centre] if at_centre != NO_BIN else 0.0
+    total, raw, highest, sum_fs, sum_ss = 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(region.shape[0]):
+        y, x = region[k] // width, region[k] % width
+        value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
+        total += value - mean
+        raw += value
+        highest = max(highest, value - mean)
+        sum_fs += value * x
+        sum_ss += value * y
+    if abs(raw) < TINY or (total / sigma if abs(sigma) > TINY else 0.0) < min_snr:
+        return False, 0.0, 0.0, 0.0, 0.0
+    fs, ss = sum_fs / abs(raw), sum_ss / abs(raw)
+    if highest < largest - mean or not (0.0 <= fs <= width - 1 and 0.0 <= ss <= height - 1):
+        return False, 0.0, 0.0, 0.0, 0.0
+    return True, highest, fs + 0.5, ss + 0.5, total
+
+
+@inline_jit
+def _any_above(values: NDArray[Any], limit: Any) -> bool:
+    is_high = False
+    for i in range(values.shape[0]):
+        is_high |= values[i] > limit
+    return is_high
+
+
 @jit
 def find_peaks(
     pixels: NDArray[Any],
     table: NDArray[np.int64],
-    bad: NDArray[np.uint8],
+    masked: NDArray[np.uint16],
     bins: NDArray[np.uint16],
     offset: NDArray[np.float64],
     upper: NDArray[np.float64],
@@ -127,12 +178,12 @@ def find_peaks(
         Pixel values.
     table : int64[n_panels, 5]
         Place of each panel.
-    bad : uint8[n_pixels]
-        Nonzero for pixels that take no part.
+    masked : uint16[n_pixels]
+        Radial bins; the last one is for pixels that take no part.
     bins : uint16[n_pixels]
-        Radial bins.
-    offset, upper : float64[n_bins]
-        Background and limit of each bin.
+        Radial bins of all pixels.
+    offset, upper : float64[n_bins + 1]
+        Background and limit of each bin; the last limit is +inf.
     lowest_limit : T[1]
         No pixel that is not above it is above the limit of any bin; blocks without such pixels are passed over.
     max_adu : float64[n_panels]
@@ -160,71 +211,41 @@ def find_peaks(
         place = table[panel]
         width, height, first = place[WIDTH], place[HEIGHT], place[START]
         n_queued = 0
-        n_blocks = (width - 2 + BLOCK - 1) // BLOCK
-        for block in range(max(height - 2, 0) * n_blocks):
-            ss = 1 + block // n_blocks
-            start_fs = 1 + block % n_blocks * BLOCK
-            stop_fs = min(start_fs + BLOCK, width - 1)
+        for ss in range(1, height - 1):
             row = place[OFFSET] + ss * place[STRIDE]
-            n_high = 0
-            for here in range(row + start_fs, row + stop_fs):
-                n_high += pixels[here] > lowest_limit[0]
-            if n_high == 0:
-                continue
-            for fs in range(start_fs, stop_fs):
-                index = ss * width + fs
-                number = bins[first + index]
-                if number == NO_BIN or bad[first + index] or seen[first + index]:
+            for start_fs in range(1, width - 1, BLOCK):
+                stop_fs = min(start_fs + BLOCK, width - 1)
+                if not _any_above(pixels[row + start_fs : row + stop_fs], lowest_limit[0]):
                     continue
-                if not np.float64(pixels[place[OFFSET] + ss * place[STRIDE] + fs]) > upper[number]:
-                    continue
-                start = n_queued
-                queue[start] = index
-                seen[first + index] = 1
-                n_queued = _grow(pixels, place, bad, bins, upper, seen, queue, start)
-                if not pixel_counts[0] <= n_queued - start <= pixel_counts[1]:
-                    continue
-                weights, weighted_fs, weighted_ss = 0.0, 0.0, 0.0
-                for k in range(start, n_queued):
-                    y, x = queue[k] // width, queue[k] % width
-                    value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
-                    weight = abs(value - offset[bins[first + queue[k]]])
-                    weights += weight
-                    weighted_fs += weight * x
-                    weighted_ss += weight * y
-                if weights < TINY:
-                    continue
-                centre = (int(np.rint(weighted_fs / weights)), int(np.rint(weighted_ss / weights)))
-                n, mean, sigma, largest = _local_background(
-                    pixels, place, bad, bins, upper, seen, centre, 2 * background_radius
-                )
-                if n == 0:
-                    at_centre = bins[first + centre[1] * width + centre[0]]
-                    mean = offset[at_centre] if at_centre != NO_BIN else 0.0
-                total, raw, highest, sum_fs, sum_ss = 0.0, 0.0, 0.0, 0.0, 0.0
-                for k in range(start, n_queued):
-                    y, x = queue[k] // width, queue[k] % width
-                    value = np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x])
-                    total += value - mean
-                    raw += value
-                    highest = max(highest, value - mean)
-                    sum_fs += value * x
-                    sum_ss += value * y
-                if abs(raw) < TINY or (total / sigma if abs(sigma) > TINY else 0.0) < min_snr:
-                    continue
-                peak_fs, peak_ss = sum_fs / abs(raw), sum_ss / abs(raw)
-                if highest < largest - mean or not (0.0 <= peak_fs <= width - 1 and 0.0 <= peak_ss <= height - 1):
-                    continue
-                if budget == 0:
-                    continue
-                budget -= 1
-                if highest > max_adu[panel]:
-                    continue
-                peaks[n_peaks, PANEL] = panel
-                peaks[n_peaks, PEAK_FS] = peak_fs + 0.5
-                peaks[n_peaks, PEAK_SS] = peak_ss + 0.5
-                peaks[n_peaks, INTENSITY] = total
-                n_peaks += 1
+                for strip_fs in range(start_fs, stop_fs, STRIP):
+                    values = pixels[row + strip_fs : row + min(strip_fs + STRIP, stop_fs)]
+                    if not _any_above(values, lowest_limit[0]):
+                        continue
+                    for i in range(values.shape[0]):
+                        index = ss * width + strip_fs + i
+                        number = np.uint64(masked[first + index])
+                        if not np.float64(values[i]) > upper[number] or seen[first + index]:
+                            continue
+                        start = n_queued
+                        queue[start] = index
+                        seen[first + index] = 1
+                        n_queued = _grow(pixels, place, masked, upper, seen, queue, start)
+                        if not pixel_counts[0] <= n_queued - start <= pixel_counts[1]:
+                            continue
+                        region = queue[start:n_queued]
+                        is_peak, highest, peak_fs, peak_ss, intensity = _measure(
+                            pixels, place, masked, bins, offset, upper, region, min_snr, background_radius
+                        )
+                        if not is_peak or budget == 0:
+                            continue
+                        budget -= 1
+                        if highest > max_adu[panel]:
+                            continue
+                        peaks[n_peaks, PANEL] = panel
+                        peaks[n_peaks, PEAK_FS] = peak_fs
+                        peaks[n_peaks, PEAK_SS] = peak_ss
+                        peaks[n_peaks, INTENSITY] = intensity
+                        n_peaks += 1
         for k in range(n_queued):
             seen[first + queue[k]] = 0
     return n_peaks
@@ -236,10 +257,10 @@ def warm_up(dtype: np.dtype[Any]) -> None:
     find_peaks(
         np.zeros(1, dtype),
         table,
-        np.zeros(1, np.uint8),
         np.zeros(1, np.uint16),
-        np.zeros(1),
-        np.zeros(1),
+        np.zeros(1, np.uint16),
+        np.zeros(2),
+        np.zeros(2),
         np.zeros(1, dtype),
         np.zeros(1),
         5.0,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.model.detector import Detector
+from braggstream.model.mask import BadMap
 from braggstream.model.peaks import SuppliedPeaks
 
 HeaderValue = float | int | str
@@ -44,6 +45,8 @@ class Frame:
     """Place of each panel in `pixels` and in detector order, int64[n_panels, 5]."""
     bad: NDArray[np.uint8]
     """Nonzero where a pixel must not be used, uint8[n_pixels], in detector order."""
+    bad_map: BadMap | None = None
+    """How `bad` came about; it counts only where its map is the array `bad` itself."""
     saturation: NDArray[np.float32] | None = None
     """Saturation level of each pixel, float32[n_pixels], in detector order; None where there is no map."""
     headers: tuple[tuple[str, HeaderValue], ...] = ()

@@ -53,6 +53,8 @@ class PeakSettings:
     """Inner radius of the search, from the beam axis [px] (`--min-res`)."""
     max_res: float = 0.0
     """Outer radius of the search; 0 = none [px] (`--max-res`)."""
+    fast: bool = False
+    """Take peakfinder8's radial statistics from a sample of 100 pixels a bin (`--peakfinder8-fast`)."""
     radii: tuple[float, float, float] = DEFAULT_RADII
     """Inner, middle and outer ring radius [px] (`--peak-radius`, else `--int-radius`)."""
     use_saturated: bool = True

@@ -101,6 +101,7 @@ class FrameLoader:
             pixels=pixels,
             panel_table=table,
             bad=bad,
+            bad_map=self._bad_pixels.made,
             saturation=raw.saturation(),
             headers=headers.used + _copied(raw, chosen.copy_headers),
             supplied_peaks=raw.peak_list() if chosen.load_peaks else None,

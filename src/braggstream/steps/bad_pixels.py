@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.flags import mark_bits, mark_lab_regions, mark_values, mark_wide_angles
+from braggstream.kernels.flags import BLOCK, mark_bits, mark_lab_regions, mark_values, mark_wide_angles, restore
 from braggstream.kernels.layout import CORNER
 from braggstream.model.detector import Detector
 from braggstream.model.errors import MismatchError
 from braggstream.model.geometry import Geometry, LabRegion, Panel, PixelRegion
-from braggstream.model.mask import MaskArray
+from braggstream.model.mask import BadMap, MaskArray
 from braggstream.steps.value_ranges import ValueRanges
 
 __all__ = ["BadPixels", "MaskArray"]
@@ -36,11 +36,23 @@ class _Cached:
     """Objects whose identity is part of the key."""
 
 
+@dataclass(slots=True)
+class _Marked:
+    """A map with marks of one frame that can be undone."""
+
+    base: Map
+    map: Map
+    room: NDArray[np.int64]
+    """Ranges of pixels, as many as can ever be marked."""
+    n_changes: int = 0
+
+
 class BadPixels:
     """Makes the bad-pixel map of each frame.
 
     Maps are uint8[n_pixels] in detector order, nonzero where a pixel is bad.  They belong to this object: they may
-    not be written to, and hold until the next call.
+    not be written to.  The maps of frames hold until the next call; those of what is bad in every frame never
+    change.
     """
 
     def __init__(self, geometry: Geometry, *, highres: float = inf) -> None:
@@ -53,7 +65,8 @@ class BadPixels:
         self._unmoved: Map | None = None
         self._static: _Cached | None = None
         self._masked: _Cached | None = None
-        self._buffer: Map | None = None
+        self._marked: _Marked | None = None
+        self._made: BadMap | None = None
         self._ranges: dict[np.dtype[Any], ValueRanges] = {}
 
     def static_map(self, detector: Detector, wavelength: float) -> Map:
@@ -66,17 +79,11 @@ class BadPixels:
         if not self._lab_regions and self._highres == inf:
             return self._unmoved
         key = (detector, wavelength if self._highres < inf else None)
-        if self._static is None:
-            self._static = _Cached(key, self._unmoved.copy())
-        elif self._static.key != key:
-            np.copyto(self._static.map, self._unmoved)
-            self._static.key = key
-        else:
-            return self._static.map
-        self._mark_lab_regions(self._static.map, detector)
-        self._mark_beyond(self._static.map, detector, wavelength)
-        if self._masked is not None:
-            self._masked.key = ()
+        if self._static is None or self._static.key != key:
+            made = self._unmoved.copy()
+            self._mark_lab_regions(made, detector)
+            self._mark_beyond(made, detector, wavelength)
+            self._static, self._masked = _Cached(key, made), None
         return self._static.map
 
     def frame_map(
@@ -109,15 +116,38 @@ class BadPixels:
         ranges = self._ranges_for(pixels.dtype)
         own_masks = [mask for mask in masks if not mask.is_static]
         if not own_masks and not ranges.can_mark:
+            self._made = BadMap(pixels=base, base=base)
             return base
-        if self._buffer is None:
-            self._buffer = np.empty(self._starts[-1], np.uint8)
+        marked = self._unmarked(base)
         if ranges.can_mark:
-            mark_values(pixels, panel_table, ranges.good, ranges.bad, base, self._buffer)
+            marked.n_changes = mark_values(
+                pixels, panel_table, ranges.good, ranges.bad, base, marked.map, marked.room
+            )
+        self._made = BadMap(pixels=marked.map, base=base, changes=marked.room[: marked.n_changes])
+        if own_masks:
+            # Any pixel may be marked now, so that the next frame starts from a copy.
+            marked.base, self._made = marked.map, None
+            self._mark_masks(marked.map, own_masks)
+        return marked.map
+
+    @property
+    def made(self) -> BadMap | None:
+        """How the last frame's map came about; None where any pixel of it may differ from the one before."""
+        return self._made
+
+    def _unmarked(self, base: Map) -> _Marked:
+        """Give a map that is the same as the base."""
+        marked = self._marked
+        if marked is None:
+            n_blocks = sum(height * -(-width // BLOCK) for height, width in self._sizes)
+            marked = self._marked = _Marked(base, base.copy(), np.empty((n_blocks, 2), np.int64))
+        elif marked.base is base:
+            restore(base, marked.room[: marked.n_changes], marked.map)
         else:
-            np.copyto(self._buffer, base)
-        self._mark_masks(self._buffer, own_masks)
-        return self._buffer
+            np.copyto(marked.map, base)
+            marked.base = base
+        marked.n_changes = 0
+        return marked
 
     def _ranges_for(self, dtype: np.dtype[Any]) -> ValueRanges:
         found = self._ranges.get(dtype)
@@ -130,12 +160,10 @@ class BadPixels:
         if not unchanging:
             return static
         key = tuple((id(mask.values), mask.panel, mask.good_bits, mask.bad_bits) for mask in unchanging)
-        if self._masked is None:
-            self._masked = _Cached((), np.empty_like(static))
-        if self._masked.key != key:
-            np.copyto(self._masked.map, static)
-            self._mark_masks(self._masked.map, unchanging)
-            self._masked.key, self._masked.held = key, tuple(mask.values for mask in unchanging)
+        if self._masked is None or self._masked.key != key:
+            made = static.copy()
+            self._mark_masks(made, unchanging)
+            self._masked = _Cached(key, made, tuple(mask.values for mask in unchanging))
         return self._masked.map
 
     def _mark_unmoved(self) -> Map:
