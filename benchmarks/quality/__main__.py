@@ -15,7 +15,6 @@ from benchmarks.quality.sets import (
     SETS,
     FrameSet,
 )
-from braggstream.kernels.warm import warm_up
 from braggstream.steps.indexing import INDEXERS
 
 KEPT = Path(__file__).parent.parent / "results" / "quality.json"
@@ -26,7 +25,6 @@ HEAD += f"{'deg':>7} {'asked':>6} {'length':>8} {'asked':>7} {'ms':>7} {'asked':
 
 def main() -> None:
     chosen = _options()
-    warm_up([])
     found: list[Measured] = []
     print(HEAD, flush=True)
     for frame_set in SETS:

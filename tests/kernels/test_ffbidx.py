@@ -31,7 +31,7 @@ def test_rotation_scores_agree_with_the_definition():
     projections = rng.normal(size=(7, 20)).astype(np.float32)
     projections[ffbidx_cells.DISTANCE] = rng.uniform(0, 0.02, 20)
     angles, scores = turns(16), np.empty(16, np.float32)
-    ffbidx_cells.score_rotations(projections, angles, RULE, scores)
+    ffbidx_cells.score_rotations(projections, 20, angles, RULE, scores)
     along_a, along_b, ax, ay, bx, by, d2 = projections.astype(np.float64)
     for i, (cosine, sine) in enumerate(angles.T):
         a, b = along_a + cosine * ax + sine * ay, along_b + cosine * bx + sine * by
@@ -57,24 +57,75 @@ def test_the_half_sphere_is_even():
     assert nearest.max() < 1.1 * np.sqrt(2 * np.pi / 2000)
 
 
-def test_cells_are_refined_onto_the_lattice():
+def test_turned_cells_are_scored_as_cells():
+    rng = np.random.default_rng(5)
+    spots = rng.uniform(-0.2, 0.2, (30, 3))
+    expected = np.array([[31.0, 2.0, 3.0], [-4.0, 47.0, 1.0], [0.0, 0.0, 60.0]])
+    vectors = rng.normal(size=(3, 3)) * 40.0
+    angles, sides = turns(8), np.array([1.0, -1.0])
+    scores, frames = np.empty((3, 2, 8), np.float32), np.empty((3, 2, 3, 3))
+    ffbidx_cells.score_turned(vectors, sides, spots, expected, angles, RULE, frames, scores)
+    for i, side, k in np.ndindex(scores.shape):
+        frame, (cosine, sine) = frames[i, side], angles[:, k].astype(np.float64)
+        scale = np.linalg.norm(vectors[i]) / 60.0
+        assert frame @ frame.T == pytest.approx(np.eye(3) * scale**2, abs=1e-9)
+        assert np.linalg.det(frame) > 0
+        assert frame[2] * 60.0 == pytest.approx(sides[side] * vectors[i])
+        turned = expected @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) @ frame
+        index = spots @ turned.T
+        off = np.abs(index - np.rint(index))
+        near = off[:, 2] < RULE[0]
+        distance = np.linalg.norm(off[near], axis=1)
+        assert scores[i, side, k] == pytest.approx(naive_score(distance, RULE), abs=2e-2)
+
+
+SCHEDULE = np.array([0.002, 1e-4, 0.8, 32.0, 8.0])
+
+
+def random_lattice(rng):
+    return np.diag([40.0, 60.0, 80.0]) @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+
+
+@pytest.mark.parametrize("n_first", [16, 80])
+def test_cells_are_refined_onto_the_lattice(n_first):
     rng = np.random.default_rng(4)
-    true = np.diag([40.0, 60.0, 80.0]) @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    true = random_lattice(rng)
     hkl = rng.integers(-12, 13, (80, 3))
     spots = hkl @ np.linalg.inv(true).T
+    spots = np.ascontiguousarray(spots[np.argsort(np.linalg.norm(spots, axis=1))])
     cells = (true + rng.normal(size=(3, 3)) * 0.1)[None].copy()
-    quality, scratch = np.empty((1, 2)), np.empty(80)
-    schedule = np.array([0.002, 1e-4, 0.8, 32.0, 8.0])
-    ffbidx_cells.refine_cells(cells, np.ascontiguousarray(spots), schedule, quality, scratch)
+    start = cells.copy()
+    ffbidx_cells.refine_cells_outwards(cells, spots, n_first, SCHEDULE, np.empty(80))
     assert cells[0] == pytest.approx(true, abs=1e-9)
+    quality = np.empty((1, 2))
+    ffbidx_cells.refine_cells(start, spots, SCHEDULE, quality, np.empty(80))
+    assert start[0] == pytest.approx(true, abs=1e-9)
     assert quality[0, 0] == pytest.approx(80.0)
     assert quality[0, 1] < 1e-12
 
 
 def test_a_singular_cell_is_no_lattice():
     cells, quality = np.ones((1, 3, 3)), np.empty((1, 2))
-    ffbidx_cells.refine_cells(cells, np.ones((9, 3)), np.array([0.002, 1e-4, 0.8, 32.0, 8.0]), quality, np.empty(9))
+    ffbidx_cells.refine_cells(cells, np.ones((9, 3)), SCHEDULE, quality, np.empty(9))
     assert quality[0].tolist() == [0.0, np.inf]
+
+
+def test_cells_are_weighed_by_their_distances_from_spots():
+    rng = np.random.default_rng(7)
+    true = random_lattice(rng)
+    spots = rng.integers(-12, 13, (50, 3)) @ np.linalg.inv(true).T
+    spots[:20] += rng.normal(size=(20, 3)) * 5e-3
+    cells = np.array([true, np.ones((3, 3))])
+    weighings, reaches = np.empty((2, 3)), np.array([1e-4, 1e-3, 2e-3])
+    ffbidx_cells.weigh_cells(cells, spots, reaches, weighings, np.empty(50))
+    evidence, reach, count = weighings[0]
+    assert (reach, count) == (1e-4, 30)
+    chance = 4 / 3 * np.pi * 1e-12 * 40 * 60 * 80
+    part = 30 / 50
+    assert evidence == pytest.approx(
+        30 * np.log10(part / chance) + 20 * np.log10((1 - part) / (1 - chance)), rel=1e-9
+    )
+    assert weighings[1].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_bundles_are_kept_once():

@@ -116,7 +116,7 @@ def refine_vectors(vectors: NDArray, spots: NDArray, n_first: int, min_spots: in
     ----------
     vectors : float64[n, 3], changed
         Lattice vectors [Å].
-    spots : float64[m, 3]
+    spots : float64[3, m]
         Scattering vectors in order of resolution [Å⁻¹].
     n_first : int64
         Spots of lowest resolution that take part from the first round; the others join later, when the vector is
@@ -129,36 +129,54 @@ def refine_vectors(vectors: NDArray, spots: NDArray, n_first: int, min_spots: in
     normal = np.empty(6)
     rhs = np.empty((1, 3))
     solution = np.empty((1, 3))
+    m = spots.shape[1]
     for i in range(vectors.shape[0]):
         for number in range(ROUNDS.shape[0]):
-            limit = ROUNDS[number]
-            n_used = min(n_first + (spots.shape[0] - n_first) * number // 2, spots.shape[0])
-            normal[:] = 0.0
-            rhs[:] = 0.0
-            n = 0
-            for j in range(n_used):
-                x, y, z = spots[j, 0], spots[j, 1], spots[j, 2]
-                phase = x * vectors[i, 0] + y * vectors[i, 1] + z * vectors[i, 2]
-                index = np.rint(phase)
-                if abs(phase - index) < limit:
-                    n += 1
-                    normal[0] += x * x
-                    normal[1] += x * y
-                    normal[2] += x * z
-                    normal[3] += y * y
-                    normal[4] += y * z
-                    normal[5] += z * z
-                    rhs[0, 0] += index * x
-                    rhs[0, 1] += index * y
-                    rhs[0, 2] += index * z
+            n_used = min(n_first + (m - n_first) * number // 2, m)
+            n = _sum_near_planes(spots, n_used, vectors[i], ROUNDS[number], normal, rhs[0])
             if n < min_spots or not solve_symmetric(normal, rhs, solution):
                 break
             vectors[i] = solution[0]
-        quality[i] = 0.0
-        for j in range(spots.shape[0]):
-            phase = spots[j, 0] * vectors[i, 0] + spots[j, 1] * vectors[i, 1] + spots[j, 2] * vectors[i, 2]
-            distance = abs(phase - np.rint(phase)) * 10.0
-            quality[i] += max(0.0, 1.0 - distance * distance)
+        quality[i] = _quality(spots, vectors[i])
+
+
+@fast_jit
+def _sum_near_planes(
+    spots: NDArray, n_used: int, vector: NDArray, limit: float, normal: NDArray, rhs: NDArray
+) -> float:
+    """Sum the normal equations over the spots nearer than `limit` to a plane; gives their number."""
+    a, b, c = vector[0], vector[1], vector[2]
+    n = xx = xy = xz = yy = yz = zz = rx = ry = rz = 0.0
+    for j in range(n_used):
+        x, y, z = spots[0, j], spots[1, j], spots[2, j]
+        phase = x * a + y * b + z * c
+        index = np.rint(phase)
+        near = 1.0 if abs(phase - index) < limit else 0.0
+        n += near
+        nx, ny, nz = near * x, near * y, near * z
+        xx += nx * x
+        xy += nx * y
+        xz += nx * z
+        yy += ny * y
+        yz += ny * z
+        zz += nz * z
+        rx += nx * index
+        ry += ny * index
+        rz += nz * index
+    normal[0], normal[1], normal[2], normal[3], normal[4], normal[5] = xx, xy, xz, yy, yz, zz
+    rhs[0], rhs[1], rhs[2] = rx, ry, rz
+    return n
+
+
+@fast_jit
+def _quality(spots: NDArray, vector: NDArray) -> float:
+    a, b, c = vector[0], vector[1], vector[2]
+    total = 0.0
+    for j in range(spots.shape[1]):
+        phase = spots[0, j] * a + spots[1, j] * b + spots[2, j] * c
+        distance = (phase - np.rint(phase)) * 10.0
+        total += max(0.0, 1.0 - distance * distance)
+    return total
 
 
 def warm_up() -> None:
@@ -166,4 +184,4 @@ def warm_up() -> None:
     one = np.ones((3, 1), np.float32)
     score_vectors(one, np.float32(1.0), one, np.ones(N_RULE, np.float32), np.zeros(1, np.float32))
     keep_distinct(one, np.zeros(1, np.int64), 0.5, np.zeros(1, np.int64))
-    refine_vectors(np.ones((1, 3)), np.ones((1, 3)), 1, 3, np.zeros(1))
+    refine_vectors(np.ones((1, 3)), np.ones((3, 1)), 1, 3, np.zeros(1))

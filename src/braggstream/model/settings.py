@@ -123,6 +123,9 @@ class IndexingSettings:
     refine: bool = True
     retry: bool = True
     multi: bool = False
+    """Look for several lattices in a frame (`--multi`)."""
+    max_lattices: int = 100
+    """With `multi`, at most so many (`--max-lattices`)."""
     ffbidx: FfbidxSettings = field(default_factory=FfbidxSettings)
     taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
     solutions_file: str | None = None

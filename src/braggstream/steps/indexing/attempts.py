@@ -7,10 +7,11 @@ import numpy as np
 from braggstream.model.crystal import Crystal
 from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing.cell_check import CellCheck
+from braggstream.steps.indexing.evidence import ANY_CELL
 from braggstream.steps.indexing.indexer import Indexer
-from braggstream.steps.indexing.methods import GIVE_SEVERAL, KEEP_SETTING, make_indexers
+from braggstream.steps.indexing.methods import GIVE_SEVERAL, KEEP_SETTING, SEARCH_ONCE, make_indexers
 from braggstream.steps.indexing.outcome import IndexingOutcome
-from braggstream.steps.indexing.peak_check import are_similar, explains_enough, unexplained
+from braggstream.steps.indexing.peak_check import are_similar, unexplained, weigh_peaks
 from braggstream.steps.refinement import refine_crystal
 from braggstream.steps.view import PeakView
 
@@ -26,13 +27,14 @@ MAX_DEVIATION = 0.1
 
 
 class AttemptLoop:
-    """CrystFEL's rules for trying methods on a frame and for accepting crystals."""
+    """CrystFEL's order of trying methods on a frame and of checking crystals."""
 
     def __init__(self, settings: IndexingSettings) -> None:
         self._settings = settings
         self._indexers = make_indexers(settings)
         target = settings.target_cell
         self._check = CellCheck(target, settings.tolerance) if settings.check_cell and target else None
+        self._tolerance = settings.tolerance if self._check else ANY_CELL
 
     def __call__(self, view: PeakView) -> IndexingOutcome:
         """Find the lattices of a frame; a frame without peaks has none."""
@@ -53,27 +55,34 @@ class AttemptLoop:
         left: PeakView | None = view
         while left is not None and n_tries < MAX_TRIES:
             # A search that found nothing is repeated without the weakest peaks, but not in all its depth.
-            found = self._attempt(name, indexer, left, crystals, thorough=n_tries == 0)
+            n_before = len(crystals)
+            remaining = self._attempt(name, indexer, left, crystals, thorough=n_tries == 0)
             n_tries += 1
-            if not found:
-                left = self._without_weakest(left)
+            if len(crystals) == n_before:
+                left = self._without_weakest(left) if name not in SEARCH_ONCE else None
             else:
-                crystals += found
-                left = self._without_explained(left, found)
+                is_done = not self._settings.multi or len(crystals) >= self._settings.max_lattices
+                left = None if is_done or len(remaining) < MIN_PEAKS_TO_GO_ON else remaining
         return crystals, n_tries
 
     def _attempt(
         self, name: str, indexer: Indexer, view: PeakView, accepted: list[Crystal], *, thorough: bool
-    ) -> list[Crystal]:
-        """The first acceptable crystal among the lattices that a method finds, or all where it knows all."""
-        found: list[Crystal] = []
+    ) -> PeakView:
+        """Append the acceptable ones of the lattices that a method finds; gives the peaks that remain.
+
+        Each lattice is judged by the peaks that those before it leave.
+        """
+        is_several = self._settings.multi or name in GIVE_SEVERAL
+        most = self._settings.max_lattices if is_several else 1
         for candidate in indexer(view, thorough=thorough):
+            if len(accepted) >= most or len(view) < MIN_PEAKS_TO_GO_ON:
+                break
             crystal = self._accept(replace(candidate, indexed_by=name), view)
-            if crystal is not None and not any(are_similar(crystal, other) for other in [*accepted, *found]):
-                found.append(crystal)
-                if name not in GIVE_SEVERAL:
-                    break
-        return found
+            if crystal is not None and not any(are_similar(crystal, other) for other in accepted):
+                accepted.append(crystal)
+                weighing = weigh_peaks(crystal, view, self._tolerance)
+                view = view.take(np.flatnonzero(unexplained(crystal, view, weighing)))
+        return view
 
     def _accept(self, candidate: Crystal, view: PeakView) -> Crystal | None:
         """Check the cell, refine, check the refined cell and the peaks, in this order; None = rejected."""
@@ -86,7 +95,7 @@ class AttemptLoop:
             crystal = refine_crystal(crystal, view, target)
         if crystal is None or (self._check is not None and not self._check.fits(crystal)):
             return None
-        if self._settings.check_peaks and not explains_enough(crystal, view, multi=self._settings.multi):
+        if self._settings.check_peaks and not weigh_peaks(crystal, view, self._tolerance).is_enough:
             return None
         return crystal
 
@@ -95,12 +104,6 @@ class AttemptLoop:
         if not self._settings.retry or len(view) < MIN_PEAKS_TO_RETRY or n_deleted == 0:
             return None
         return view.take(np.arange(len(view) - n_deleted))
-
-    def _without_explained(self, view: PeakView, crystals: list[Crystal]) -> PeakView | None:
-        if not self._settings.multi:
-            return None
-        left = view.take(np.flatnonzero(np.all([unexplained(crystal, view) for crystal in crystals], axis=0)))
-        return left if len(left) >= MIN_PEAKS_TO_GO_ON else None
 
     def _deviations(self, view: PeakView) -> tuple[str, ...]:
         """Say where the frame is far from the estimates."""

@@ -13,6 +13,8 @@ from braggstream.model.crystal import Crystal
 from braggstream.steps.indexing.centring import reduce_cell, reduce_lattice
 
 FloatArray = NDArray[np.float64]
+Tolerance = tuple[float, float, float, float, float, float]
+"""Allowed deviation of lengths [percent] and angles [deg]."""
 
 MIN_ANGLE = 10.0
 """Smallest plausible angle of a cell [deg]."""
@@ -23,8 +25,9 @@ _INTERCHANGEABLE = frozenset("PR")
 class CellCheck:
     """CrystFEL's comparison with the target cell, over all settings of the lattice."""
 
-    def __init__(self, target: UnitCell, tolerance: tuple[float, float, float, float, float, float]) -> None:
+    def __init__(self, target: UnitCell, tolerance: Tolerance) -> None:
         self._cell = target
+        self._allowed = tolerance
         reduced = reduce_cell(target)
         # Any setting of the reduced basis, followed by the way from the target's reduced basis to the target.
         self._settings = np.ascontiguousarray(_unimodular() @ reduced.to_cell)
@@ -62,10 +65,16 @@ class CellCheck:
         same = crystal.centring == self._cell.centring
         if not same and not {crystal.centring, self._cell.centring} <= _INTERCHANGEABLE:
             return False
-        found = np.array(crystal.cell.parameters)
-        difference = np.abs(found - self._target[:6])
-        lengths = difference[:3] < self._tolerance[:3] * found[:3]
-        return bool(lengths.all() and (difference[3:] <= self._tolerance[3:]).all())
+        return is_within(crystal.cell, self._cell, self._allowed)
+
+
+def is_within(found: UnitCell, target: UnitCell, tolerance: Tolerance) -> bool:
+    """Compare parameters: lengths within percents of the found one's, angles within degrees."""
+    for length, wanted, percent in zip(found.parameters[:3], target.parameters[:3], tolerance[:3], strict=True):
+        if not abs(length - wanted) < percent / 100.0 * length:
+            return False
+    pairs = zip(found.parameters[3:], target.parameters[3:], tolerance[3:], strict=True)
+    return all(abs(angle - wanted) <= degrees for angle, wanted, degrees in pairs)
 
 
 def is_sane(cell: UnitCell) -> bool:

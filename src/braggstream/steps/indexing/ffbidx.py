@@ -5,30 +5,68 @@ Gasparotto et al. (2024), J. Appl. Cryst. 57, 931 (doi:10.1107/S1600576724003182
 One lattice vector of known length is looked for over a half sphere, then the rotation about it, then the whole cell
 is refined.  Different from the published form:
 
-- The sampled axis is the longest one that the points of the half sphere resolve; the others follow only where it
-  finds too little.  The density of points follows from its length and the resolution of the spots.
+- From coarse to fine: a few spots of low resolution find the axis and the rotation with few samples, and the others
+  join in the refinement.  All axes are tried in turn, the shortest first, whose length matters least; only where
+  that fails, more spots, more candidates and other lengths.
+- Where the cell file is wrong, vectors that were found for the three axes, each with a length of its own, are put
+  together to cells.
 - Neighbouring samples count once, so that the candidates are different ones.
 - Centred cells are searched as primitive, reduced ones.
-- Cells are ranked by how many spots they explain and how well: the distance of the eighth-best spot alone is easily
-  won by chance.
+- Cells are ranked by evidence: how improbable it is that so many spots lie so near to lattice points by chance.
+- Several lattices come out of one search: each next one is ranked by the spots that the others leave over.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.ffbidx_cells import refine_cells
+from braggstream.kernels.chance import COUNT, EVIDENCE, REACH
+from braggstream.kernels.ffbidx_cells import refine_cells_outwards, weigh_cells
 from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
+from braggstream.steps.indexing.assembly import CellAssembly
+from braggstream.steps.indexing.cell_check import is_within
 from braggstream.steps.indexing.centring import reduce_cell
+from braggstream.steps.indexing.evidence import ANY_CELL, REACHES, needed_evidence
 from braggstream.steps.indexing.indexer import candidate
-from braggstream.steps.indexing.search import AxisSearch
+from braggstream.steps.indexing.search import AxisSearch, Depth
+from braggstream.steps.indexing.symmetry import can_be_reversed, different_axes, lattice_rotations
 from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
 
-ENOUGH = 0.35
-"""Quality per spot with which no further axis is sampled."""
+QUICK_SPOTS = 64
+DEEP_SPOTS = 110
+STRETCHED_SPOTS = 40
+QUICK_PART = 4
+"""The quick search keeps one candidate vector of so many."""
+FEWEST_FIRST = 16
+FIRST_PART = 3
+"""The refinement of a cell starts with one spot of so many, those of lowest resolution."""
+WIDEST_START = 1e-3
+"""The refinement of a cell starts with at least this distance, up to a fair part of the shortest spacing [Å⁻¹]."""
+PART_OF_SPACING = 0.4
+CLEAR_PART = 0.3
+CLEAR_REACH = 1.2e-3
+"""A lattice that explains this part of the spots as well as this ends the search [Å⁻¹]."""
+COVERED = 2.0
+"""Spots within so many times the distance of best agreement belong to a lattice."""
+MOST_LATTICES = 16
+MOST_STRETCH = 0.06
+"""Lengths are not sampled further off than this fraction."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Found:
+    """Refined cells, rows a, b, c, and how they agree with all spots."""
+
+    cells: FloatArray
+    weighings: FloatArray
+
+    def joined(self, other: "_Found") -> "_Found":
+        return _Found(np.concatenate([self.cells, other.cells]), np.concatenate([self.weighings, other.weighings]))
 
 
 class FfbidxIndexer:
@@ -38,37 +76,57 @@ class FfbidxIndexer:
         if settings.target_cell is None:
             raise UserError("--indexing=ffbidx needs a unit cell: give one with -p")
         self._target = settings.target_cell
-        self._settings = check_settings(settings.ffbidx)
+        self._several = settings.multi
+        self._settings = chosen = check_settings(settings.ffbidx)
+        self._tolerance = settings.tolerance if settings.check_cell else ANY_CELL
         reduced = reduce_cell(settings.target_cell)
         self._to_cell = reduced.to_cell
-        basis = reduced.basis.T
+        self._basis = basis = reduced.basis.T
         self._shortest_spacing = float(np.linalg.norm(np.linalg.inv(basis), axis=0).min())
-        searches = [AxisSearch(basis, axis, settings.ffbidx) for axis in range(3)]
-        self._longest_first = sorted(searches, key=lambda search: -search.length)
+        stretch = min(max(self._tolerance[:3]) / 100.0, MOST_STRETCH)
+        rotations = lattice_rotations(basis)
+        axes = [
+            AxisSearch(basis, axis, chosen, tolerance=stretch, has_sides=not can_be_reversed(rotations, axis))
+            for axis in range(3)
+        ]
+        self._lengths = [axis.length for axis in axes]
+        different = [axes[axis] for axis in different_axes(rotations)]
+        self._searches = sorted(different, key=lambda search: search.length)
+        self._assembly = CellAssembly(basis)
+        self._quick = Depth(
+            n_spots=QUICK_SPOTS,
+            n_vectors=-(-chosen.num_candidate_vectors // QUICK_PART),
+            n_cells=-(-chosen.output_cells // QUICK_PART * 2),
+            has_own_lengths=True,
+        )
+        n_vectors, n_cells = chosen.num_candidate_vectors, chosen.output_cells
+        self._deep = Depth(n_spots=DEEP_SPOTS, n_vectors=n_vectors, n_cells=n_cells)
+        self._stretched = Depth(n_spots=STRETCHED_SPOTS, n_vectors=n_vectors, n_cells=n_cells, stretch=stretch)
 
     def __call__(self, view: PeakView, *, thorough: bool = True) -> list[Crystal]:
-        """Give the best lattice, or nothing."""
+        """Give lattices, the one with the most evidence first."""
         return [candidate(axes, self._target) for axes in self.find(view.q, thorough=thorough)]
 
     def find(self, q: FloatArray, *, thorough: bool = True) -> list[FloatArray]:
-        """Reciprocal axes of the best lattice, or nothing: rows a*, b*, c*, float64[3, 3] [Å⁻¹].
+        """Reciprocal axes of lattices, rows a*, b*, c*, float64[3, 3] [Å⁻¹], the best first.
 
-        `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Unless `thorough`, one axis is searched
-        only.
+        `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Unless `thorough`, the quick search is
+        all.
         """
         spots = self._usable(q)
         if len(spots) < max(self._settings.ifssr_min_spots, 3):
             return []
-        best: FloatArray | None = None
-        best_quality = 0.0
-        for search in self._preferred(float(np.linalg.norm(spots[-1]))):
-            cell, quality = self._best_refined(search.find(spots), spots)
-            if cell is not None and quality > best_quality:
-                best, best_quality = cell, quality
-            is_enough = best_quality >= ENOUGH * len(spots) or not thorough
-            if is_enough and not self._settings.redundant_computations:
-                break
-        return [] if best is None else [self._in_target_setting(best)]
+        found = _Found(np.empty((0, 3, 3)), np.empty((0, 3)))
+        for depth in (self._quick, self._deep) if thorough else (self._quick,):
+            for search in self._searches:
+                vectors = search.find_vectors(spots, depth)
+                if len(vectors):
+                    found = found.joined(self._refined(search.find_cells(vectors, spots, depth), spots))
+                if self._is_clear(found, spots):
+                    return self._cover(found, spots)
+        if thorough:
+            found = found.joined(self._search_stretched(spots))
+        return self._cover(found, spots)
 
     def _usable(self, q: FloatArray) -> FloatArray:
         """The strongest finite spots, in order of resolution."""
@@ -77,35 +135,81 @@ class FfbidxIndexer:
         order = usable[np.argsort(inverse_d[usable], kind="stable")]
         return np.ascontiguousarray(q[order])
 
-    def _preferred(self, max_inverse_d: float) -> list[AxisSearch]:
-        """Order of trial: axes that the samples resolve, longest first; then the others, shortest first."""
-        most = self._settings.num_halfsphere_points
-        resolved = [search for search in self._longest_first if search.needed_points(max_inverse_d) <= most]
-        return resolved + [search for search in reversed(self._longest_first) if search not in resolved]
+    def _search_stretched(self, spots: FloatArray) -> _Found:
+        """Axes of other lengths than expected, which are put together to cells."""
+        by_length = {search.length: search.find_vectors(spots, self._stretched) for search in self._searches}
+        # Axes that are not searched are as long as one that is.
+        nearest = [min(by_length, key=lambda length: abs(length - wanted)) for wanted in self._lengths]
+        vectors = [by_length[length] for length in nearest]
+        return self._refined(self._assembly.cells(vectors, self._settings.output_cells), spots)
 
-    def _best_refined(self, cells: FloatArray, spots: FloatArray) -> tuple[FloatArray | None, float]:
-        """Refine cells; gives the best viable one and its quality."""
+    def _refined(self, cells: FloatArray, spots: FloatArray) -> _Found:
         chosen = self._settings
-        schedule = np.array(
-            [
-                chosen.dist3 * self._shortest_spacing,
-                chosen.ifssr_max_dist,
-                chosen.ifssr_threshold_contraction,
-                chosen.ifssr_max_iter,
-                chosen.ifssr_min_spots,
-            ]
+        end = chosen.ifssr_max_dist
+        start = max(
+            chosen.dist3 * self._shortest_spacing, min(WIDEST_START, PART_OF_SPACING * self._shortest_spacing)
         )
-        quality = np.empty((len(cells), 2))
-        refine_cells(cells, spots, schedule, quality, np.empty(len(spots)))
-        quality[quality[:, 1] > chosen.ifssr_max_dist, 0] = 0.0
-        if not len(cells) or not quality[:, 0].any():
-            return None, 0.0
-        best = int(np.argmax(quality[:, 0]))
-        return cells[best], float(quality[best, 0])
+        contraction, rounds = chosen.ifssr_threshold_contraction, chosen.ifssr_max_iter
+        schedule = np.array([start, end, contraction, rounds, chosen.ifssr_min_spots])
+        n_first = min(self._quick.n_spots, max(FEWEST_FIRST, len(spots) // FIRST_PART))
+        refine_cells_outwards(cells, spots, n_first, schedule, np.empty(len(spots)))
+        return _Found(cells, self._weighed(cells, spots))
 
-    def _in_target_setting(self, cell: FloatArray) -> FloatArray:
-        axes = self._to_cell.T @ cell
-        return np.ascontiguousarray(np.linalg.inv(axes).T)
+    def _weighed(self, cells: FloatArray, spots: FloatArray) -> FloatArray:
+        weighings = np.empty((len(cells), 3))
+        weigh_cells(cells, spots, REACHES, weighings, np.empty(len(spots)))
+        return weighings
+
+    def _is_clear(self, found: _Found, spots: FloatArray) -> bool:
+        """Whether the best lattice is beyond doubt."""
+        if not len(found.cells) or self._several or self._settings.redundant_computations:
+            return False
+        best = found.weighings[np.argmax(found.weighings[:, EVIDENCE])]
+        is_clear = best[COUNT] >= CLEAR_PART * len(spots) and best[REACH] <= CLEAR_REACH
+        return bool(is_clear) and self._is_significant(best, spots)
+
+    def _is_significant(self, weighing: FloatArray, spots: FloatArray) -> bool:
+        if not weighing[EVIDENCE] > 0.0:
+            return False
+        inverse_d = float(np.linalg.norm(spots[len(spots) // 2]))
+        return float(weighing[EVIDENCE]) > needed_evidence(inverse_d, float(weighing[REACH]), self._tolerance)
+
+    def _cover(self, found: _Found, spots: FloatArray) -> list[FloatArray]:
+        """Lattices in the order in which each explains most of the spots that those before leave over."""
+        cells, weighings = found.cells, found.weighings
+        chosen: list[FloatArray] = []
+        left = spots
+        while len(cells) and len(chosen) < (MOST_LATTICES if self._several else 1):
+            best = int(np.argmax(weighings[:, EVIDENCE]))
+            if not self._is_significant(weighings[best], left):
+                break
+            chosen.append(self._in_target_setting(cells[best], left, COVERED * weighings[best, REACH]))
+            left = np.ascontiguousarray(left[self._distance(cells[best], left) > COVERED * weighings[best, REACH]])
+            if len(left) < self._settings.ifssr_min_spots:
+                break
+            weighings = self._weighed(cells, left)
+        return chosen
+
+    def _distance(self, cell: FloatArray, spots: FloatArray) -> FloatArray:
+        """Distance of spots from lattice points [Å⁻¹]."""
+        index = spots @ cell.T
+        return np.asarray(np.linalg.norm((index - np.rint(index)) @ np.linalg.inv(cell).T, axis=1))
+
+    def _in_target_setting(self, cell: FloatArray, spots: FloatArray, reach: float) -> FloatArray:
+        """Reciprocal axes of a lattice in the target's setting.
+
+        Few spots may leave a cell open in the direction of the beam.  One that is out of the tolerance is replaced
+        by the expected cell in the orientation that suits the spots best, and the refinement decides.
+        """
+        axes = np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ cell).T)
+        if is_within(candidate(axes, self._target).cell, self._target, self._tolerance):
+            return axes
+        near = spots[self._distance(cell, spots) < reach]
+        expected = np.rint(near @ cell.T) @ np.linalg.inv(self._basis).T
+        # The rotation of least squares (Kabsch, Acta Cryst. A32 (1976) 922).
+        left, _, right = np.linalg.svd(expected.T @ near)
+        rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+        return np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ self._basis).T @ rotation)
 
 
 def make_indexer(settings: IndexingSettings) -> FfbidxIndexer:

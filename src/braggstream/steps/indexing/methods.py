@@ -30,6 +30,9 @@ GIVE_SEVERAL = frozenset({"file"})
 KEEP_SETTING = frozenset({"file"})
 """Methods whose choice among equivalent axes is kept where it fits the cell: it may have been made on purpose."""
 
+SEARCH_ONCE = frozenset({"ffbidx"})
+"""Methods that find with all peaks what they would find without the weakest ones: they are not tried again."""
+
 NO_INDEXING = "none"
 
 _REFERENCE_METHODS = frozenset(

@@ -1,44 +1,88 @@
 """Which peaks does a crystal explain, are they enough, and is it one that was found before?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.kernels.chance import (
+    COUNT,
+    EVIDENCE,
+    FLAT_VOLUME,
+    REACH,
+    distances_from_lattice,
+    weigh_distances,
+)
 from braggstream.model.crystal import Crystal
+from braggstream.steps.indexing.cell_check import Tolerance
+from braggstream.steps.indexing.centring import TO_PRIMITIVE
+from braggstream.steps.indexing.evidence import REACHES, needed_evidence
 from braggstream.steps.pairing import shifted_q
 from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
 
-MAX_FRACTION = 0.25
-"""Distance from an integer, in each index, up to which a peak is explained."""
-MIN_EXPLAINED = 0.5
-"""Fraction of the peaks that the one crystal of a frame has to explain."""
-SAME_ANGLE_DEG = 5.0
+MIN_PEAKS = 6
+"""Fewer peaks are no evidence for a lattice, however well they fit."""
+FLATNESS = 3.0
+"""Lattice points may be so many times further from the Ewald sphere than peaks from where they are predicted."""
+BELONGS = 2.5
+"""Peaks within so many times the distance of best agreement belong to a crystal."""
+SAME_ANGLE_DEG = 2.0
 SAME_LENGTH = 0.1
 
 
-def fractions(crystal: Crystal, view: PeakView) -> FloatArray:
-    """Distance of each peak's indices from integers, float64[n, 3]."""
-    indices = shifted_q(view, crystal.det_shift) @ crystal.direct_axes.T
-    return np.asarray(indices - np.rint(indices))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeakWeighing:
+    """How a crystal agrees with peaks."""
+
+    evidence: float
+    """Against chance, a decadic exponent."""
+    reach: float
+    """Distance from lattice points within which it is largest [Å⁻¹]."""
+    n_explained: int
+    """Peaks within that distance."""
+    needed: float
+    """Evidence that is enough."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the crystal is more than chance."""
+        return self.evidence > self.needed and self.n_explained >= MIN_PEAKS
 
 
-def explains_enough(crystal: Crystal, view: PeakView, *, multi: bool) -> bool:
-    """Judge a crystal by the peaks that it explains; with `multi` fewer are enough."""
-    n_peaks = len(view)
-    n = int((np.abs(fractions(crystal, view)) < MAX_FRACTION).all(axis=1).sum())
-    if multi:
-        return n > 70 or (n > 25 and n > 0.3 * n_peaks) or n > 0.4 * n_peaks
-    return n_peaks > 0 and n >= MIN_EXPLAINED * n_peaks
+def weigh_peaks(crystal: Crystal, view: PeakView, tolerance: Tolerance) -> PeakWeighing:
+    """Weigh the agreement of a crystal, whose cell was to lie within a tolerance, with the peaks of a view."""
+    distances, volume = _distances(crystal, view)
+    weighing = np.zeros(3)
+    weigh_distances(distances, len(distances), REACHES, FLAT_VOLUME * FLATNESS * volume, weighing)
+    reach = float(weighing[REACH])
+    inverse_d = float(np.median(view.inverse_d)) if len(view) else 0.0
+    return PeakWeighing(
+        evidence=float(weighing[EVIDENCE]),
+        reach=reach,
+        n_explained=int(weighing[COUNT]),
+        needed=needed_evidence(inverse_d, reach, tolerance) if reach else np.inf,
+    )
 
 
-def unexplained(crystal: Crystal, view: PeakView) -> NDArray[np.bool_]:
+def unexplained(crystal: Crystal, view: PeakView, weighing: PeakWeighing) -> NDArray[np.bool_]:
     """Peaks that remain for further lattices, bool[n]."""
-    return np.asarray(~(np.linalg.norm(fractions(crystal, view), axis=1) < MAX_FRACTION))
+    return np.asarray(_distances(crystal, view)[0] > (BELONGS * weighing.reach) ** 2)
+
+
+def _distances(crystal: Crystal, view: PeakView) -> tuple[FloatArray, float]:
+    """Squared distances of peaks from lattice points, float64[n] [Å⁻²], and volume of the primitive cell [Å³]."""
+    direct = np.ascontiguousarray(TO_PRIMITIVE[crystal.centring].T @ crystal.direct_axes)
+    reciprocal = np.ascontiguousarray(np.linalg.inv(direct).T)
+    distances = np.empty(len(view))
+    q = shifted_q(view, crystal.det_shift)
+    distances_from_lattice(q, direct, reciprocal, 1.0 / view.wavelength, FLATNESS, distances)
+    return distances, abs(float(np.linalg.det(direct)))
 
 
 def are_similar(one: Crystal, other: Crystal) -> bool:
-    """Tell whether two crystals are the same lattice in any setting, within 5 degrees and 10 %."""
+    """Tell whether two crystals are the same lattice in any setting, within 2 degrees and 10 %."""
     if one.centring != other.centring:
         return False
     axes = other.direct_axes

@@ -33,3 +33,19 @@ def is_representative(hkl: IntArray, rotations: IntArray) -> NDArray[np.bool_]:
     weights = np.array([span * span, span, 1])
     orbit = (hkl @ rotations) @ weights  # [rotations, n]
     return np.asarray(hkl @ weights >= orbit.max(axis=0))
+
+
+def can_be_reversed(rotations: IntArray, axis: int) -> bool:
+    """Whether a rotation takes a basis vector to its opposite."""
+    return bool((rotations[:, :, axis] == -np.eye(3, dtype=np.int64)[axis]).all(axis=1).any())
+
+
+def different_axes(rotations: IntArray) -> list[int]:
+    """Numbers of the basis vectors without those that a rotation takes to an earlier one, or to its opposite."""
+    unit = np.eye(3, dtype=np.int64)
+    found: list[int] = []
+    for axis in range(3):
+        images = np.abs(rotations[:, :, axis])
+        if not any((images == unit[earlier]).all(axis=1).any() for earlier in found):
+            found.append(axis)
+    return found
