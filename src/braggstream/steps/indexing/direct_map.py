@@ -1,8 +1,8 @@
 """Lattice vectors of an unknown lattice: maxima of a map of direct space, refined.
 
 The score of a vector t is the sum of cos 2π q·t over the spots of lowest resolution: as many as there are spots,
-for a lattice vector.  Spots of a still lie on the Ewald sphere, flat where the resolution is low: along the beam the
-score changes slowly, so that a few planes of constant z hold all of it.  A plane is one product of matrices:
+for a lattice vector.  Spots of a still lie on the Ewald sphere, flat where the resolution is low: along the beam
+the score changes slowly, so that a few planes of constant z hold all of it.  A plane is one product of matrices:
 cos(u + v) = cos u cos v - sin u sin v, with u from x and v from y and z.
 """
 
