@@ -169,10 +169,10 @@ def test_strongest_spots_only_are_used():
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("xgandalf", "not built here; there are ffbidx, taketwo, none"),
+        ("xgandalf", "not built here; there are ffbidx, taketwo, asdf, none"),
         ("pinkIndexer", "not built here"),
-        ("asdf-latt-cell", "not built here"),
-        ("oracle", "unknown method 'oracle'; there are ffbidx, taketwo, none"),
+        ("dirax-latt-cell", "not built here"),
+        ("oracle", "unknown method 'oracle'; there are ffbidx, taketwo, asdf, none"),
         ("", "unknown method ''"),
         ("ffbidx-fast", "unknown modifier '-fast'"),
     ],

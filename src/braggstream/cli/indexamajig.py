@@ -16,6 +16,7 @@ from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     DEFAULT_RADII,
+    AsdfSettings,
     FfbidxSettings,
     FileSourceSettings,
     FrameSettings,
@@ -186,6 +187,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         ffbidx=FfbidxSettings(**_of_engine("ffbidx_", options)),
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
         solutions_file=options["fromfile_input_file"],
+        asdf=AsdfSettings(fast=options["asdf_fast"]),
         wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
         camera_length_estimate=options["camera_length_estimate"],
     )
@@ -199,13 +201,10 @@ def _of_engine(prefix: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _methods(words: str | None, cell: UnitCell | None) -> tuple[str, ...]:
-    """Methods as typed; without `--indexing` the known-cell method, or none where no cell is given."""
+    """Methods as typed; without `--indexing` the one for a known cell, or the one that needs none."""
     if words is not None:
         return tuple(word.strip() for word in words.split(","))
-    if cell is not None:
-        return ("ffbidx",)
-    _say("no unit cell (-p) and no --indexing: frames are searched for peaks and not indexed")
-    return ("none",)
+    return ("asdf",) if cell is None else ("ffbidx",)
 
 
 def _tolerance(text: str) -> tuple[float, float, float, float, float, float]:

@@ -175,7 +175,9 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("--min-peak-over-neighbour", "ignored", "only concerns peakfinder9", argument="X"),
     ),
     "Indexing": (
-        _option("-z --indexing", "text", "methods, tried in order: ffbidx, taketwo, or none", argument="METHODS"),
+        _option(
+            "-z --indexing", "text", "methods, tried in order: ffbidx, taketwo, asdf, or none", argument="METHODS"
+        ),
         _option("-p --pdb", "text", "unit cell: CrystFEL cell file or PDB file", argument="FILE"),
         _option(
             "--tolerance",
@@ -237,6 +239,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             argument="X",
         ),
     ),
+    "asdf": (_off("--asdf-fast", "search with fewer peaks, in less time"),),
     "taketwo": (
         _option("--taketwo-member-threshold", "integer", "members that end the search", default=20, argument="N"),
         _option(
@@ -329,7 +332,6 @@ _ENGINE_FLAGS = (
     "--xgandalf-fast-execution",
     "--pinkIndexer-multi",
     "--pinkIndexer-no-check-indexed",
-    "--asdf-fast",
 )
 _ENGINE_HELP = "taketwo felix xgandalf pinkindexer fromfile asdf ffbidx smallcell"
 _PINK_REPLACED = {

@@ -109,6 +109,14 @@ class TaketwoSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AsdfSettings:
+    """Parameters of the indexer that needs no cell (`--asdf-*`)."""
+
+    fast: bool = False
+    """Take a third of the time for the search (`--asdf-fast`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IndexingSettings:
     """How lattices are found and judged (`--indexing` and its options)."""
 
@@ -128,6 +136,7 @@ class IndexingSettings:
     """With `multi`, at most so many (`--max-lattices`)."""
     ffbidx: FfbidxSettings = field(default_factory=FfbidxSettings)
     taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
+    asdf: AsdfSettings = field(default_factory=AsdfSettings)
     solutions_file: str | None = None
     """List of lattices for the method `file` (`--fromfile-input-file`)."""
     wavelength_estimate: float | None = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 INDEXERS: Mapping[str, str] = {
     "ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer",
     "taketwo": "braggstream.steps.indexing.taketwo:make_indexer",
+    "asdf": "braggstream.steps.indexing.asdf:make_indexer",
     "file": "braggstream.steps.indexing.from_file:make_indexer",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
@@ -37,7 +38,7 @@ NO_INDEXING = "none"
 
 _REFERENCE_METHODS = frozenset(
     {
-        *("dirax", "asdf", "mosflm", "felix", "xds"),
+        *("dirax", "mosflm", "felix", "xds"),
         *("xgandalf", "pinkindexer", "smallcell", "simulation"),
     }
 )

@@ -1,0 +1,25 @@
+"""Lattices that contain another one, or are contained in it, with two or three times the volume of the cell."""
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def _normal_forms(index: int) -> list[FloatArray]:
+    """Hermite normal forms of a determinant: each gives another sublattice (Cassels 1971, I.2)."""
+    forms = []
+    for a, b in product(range(1, index + 1), repeat=2):
+        if index % (a * b) == 0:
+            c = index // (a * b)
+            for d, e, f in product(range(b), range(c), range(c)):
+                forms.append(np.array([[a, d, e], [0, b, f], [0, 0, c]], np.float64))
+    return forms
+
+
+_LARGER = _normal_forms(2) + _normal_forms(3)
+_SMALLER = [np.linalg.inv(form).T for form in _LARGER + _normal_forms(5)]
+LARGER_AND_SMALLER: FloatArray = np.array(_LARGER + _SMALLER)
+"""Matrices that turn rows a, b, c into those of each larger and each smaller cell, float64[71, 3, 3]."""
