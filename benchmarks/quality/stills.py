@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.quality.sets import FrameSet
 from braggstream.formats.geom import parse_geometry
 from braggstream.model.detector import Detector
+from braggstream.model.geometry import Geometry
 from braggstream.model.peaks import PeakTable
 from braggstream.simulate.diffraction import Beam, Rays, Spots, TrueLattice, random_rotation, rays_of, spots_on
 from braggstream.simulate.reflections import FullReflections, find_space_group, make_reflections
@@ -45,7 +46,7 @@ class Still:
     """Rows a*, b*, c* of each, float64[n, 3, 3] [Å⁻¹]."""
 
 
-def detector() -> Detector:
+def geometry() -> Geometry:
     """Eight panels of 1030 x 514 pixels with gaps between them, about 4 million pixels."""
     lines = [f"wavelength = {WAVELENGTH} A", f"clen = {CAMERA_LENGTH_M} m", f"res = {1 / PIXEL_M}"]
     lines += ["adu_per_photon = 1", "data = /data", "dim0 = ss", "dim1 = fs"]
@@ -56,8 +57,12 @@ def detector() -> Detector:
             lines += [f"{name}/min_ss = {first}", f"{name}/max_ss = {first + 513}"]
             lines += [f"{name}/corner_x = {-1034 + 1038 * column}", f"{name}/corner_y = {-1082 + 550 * row}"]
             lines += [f"{name}/fs = x", f"{name}/ss = y"]
-    geometry = parse_geometry("\n".join(lines))
-    return geometry.detector({}.__getitem__, WAVELENGTH)
+    return parse_geometry("\n".join(lines))
+
+
+def detector() -> Detector:
+    """The detector of all hits."""
+    return geometry().detector({}.__getitem__, WAVELENGTH)
 
 
 class StillMaker:
