@@ -32,7 +32,7 @@ STEEPEST = -0.5
 
 @jit
 def median_of(values: NDArray[np.float64], n: int) -> float:
-    """Median (the upper one) of the first n values, float64[n or more]; they change places (Hoare's quickselect)."""
+    """Median (the upper one) of the first n values, float64[n or more]; they change places (quickselect)."""
     wanted, low, high = n // 2, 0, n - 1
     while low < high:
         pivot = values[(low + high) // 2]

@@ -6,7 +6,7 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame
 from braggstream.model.settings import IntegrationSettings
-from braggstream.steps.integration.rings import RingIntegrator
+from braggstream.steps.integration.boxes import BoxIntegrator
 
 Integrated = tuple[tuple[Crystal, ...], list[str]]
 """The crystals with what was measured, and complaints, one line each."""
@@ -19,7 +19,8 @@ def _not_at_all(_: IntegrationSettings) -> Integrator:
 
 
 INTEGRATORS: dict[str, Callable[[IntegrationSettings], Integrator]] = {
-    "rings": RingIntegrator,
+    "rings": BoxIntegrator,
+    "prof2d": BoxIntegrator,
     "none": _not_at_all,
 }
 
