@@ -45,3 +45,22 @@ def made_frame(detector, images, *, bad=None, **columns):
         bad=np.zeros(detector.n_pixels, np.uint8) if bad is None else bad.astype(np.uint8),
         **columns,
     )
+
+
+SMALL_GEOMETRY = """photon_energy = 9500 eV
+clen = 0.1 m
+adu_per_photon = 1
+res = 10000
+data = /entry/data/data
+dim0 = %
+dim1 = ss
+dim2 = fs
+p/min_fs = 0
+p/max_fs = 63
+p/min_ss = 0
+p/max_ss = 63
+p/corner_x = -32
+p/corner_y = -32
+p/fs = x
+p/ss = y
+"""

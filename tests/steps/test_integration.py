@@ -1,4 +1,4 @@
-"""Ring integration, against its rules written out with NumPy and against the reference's reflections."""
+"""Rings and profiles, against their rules written out with NumPy and against the reference's reflections."""
 
 from dataclasses import replace
 from itertools import product
@@ -70,7 +70,8 @@ def crowded(rng, dtype, *, n=150, slope=0.0, **columns):
 def assert_as_naive(frame, tables, settings):
     """Same reflections kept, same numbers, same counts; gives the number kept, left out and saturated."""
     crystals, complaints = make_integrator(settings)(frame, tuple(crystal_with(table) for table in tables))
-    expected = naive_rings.integrated(frame, tables, settings)
+    naive = naive_rings.profile_fitted if settings.method == "prof2d" else naive_rings.integrated
+    expected = naive(frame, tables, settings)
     n_kept, n_lost, n_saturated = 0, 0, 0
     n_complaints = 0
     for crystal, table, rows in zip(crystals, tables, expected, strict=True):
@@ -106,6 +107,55 @@ def test_crowded_frames(mode, slope, seed):
     assert n_kept > 10
     assert n_lost > 10
     assert n_saturated > 0
+
+
+@pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
+@pytest.mark.parametrize("slope", [0.0, 0.6])
+def test_profiles_of_crowded_frames(mode, slope):
+    frame, tables = crowded(np.random.default_rng(3), "int32", slope=slope)
+    settings = IntegrationSettings(method="prof2d", radii=(3, 4, 6), **mode)
+    n_kept, n_lost, _ = assert_as_naive(frame, tables, settings)
+    assert n_kept > 10
+    assert n_lost > 10
+
+
+def test_profiles_measure_weak_spots_better_than_sums():
+    rng = np.random.default_rng(12)
+    detector = made_detector([(300, 300)], [(-150, -150)])
+    places = np.stack(np.meshgrid(*[np.arange(10, 290, 15)] * 2), -1).reshape(-1, 2) + 0.5
+    true = rng.exponential(300, len(places)) + 50
+    y, x = np.mgrid[:300, :300] + 0.5
+    mean = np.full((300, 300), 4.0)
+    for (fs, ss), intensity in zip(places, true, strict=True):
+        mean += intensity / (2 * np.pi) * np.exp(-((x - fs) ** 2 + (y - ss) ** 2) / 2)
+    frame = made_frame(detector, [rng.poisson(mean).astype(np.int32)])
+    errors = {}
+    for method in ("rings", "prof2d"):
+        settings = IntegrationSettings(method=method)
+        (crystal,), _ = make_integrator(settings)(frame, (crystal_with(predictions([0] * len(places), places)),))
+        kept = crystal.reflections.hkl[:, 0] // 3
+        ratio = crystal.reflections.intensity / true[kept]
+        assert np.median(ratio) == pytest.approx(1, abs=0.05)
+        errors[method] = np.sqrt(np.mean((crystal.reflections.intensity - true[kept])[true[kept] < 200] ** 2))
+    assert errors["prof2d"] < 0.8 * errors["rings"]
+
+
+def test_without_strong_reflections_there_is_no_profile():
+    frame = made_frame(made_detector([(60, 60)], [(-30, -30)]), [np.full((60, 60), 9, np.int32)])
+    (crystal,), complaints = make_integrator(IntegrationSettings(method="prof2d"))(
+        frame, (crystal_with(predictions([0, 0], [(20, 20), (40, 40)])),)
+    )
+    assert len(crystal.reflections) == 0
+    assert complaints == ["2 of 2 reflections could not be integrated"]
+
+
+def test_the_scratch_map_is_left_clean():
+    frame, tables = crowded(np.random.default_rng(4), "int32")
+    integrate = make_integrator(IntegrationSettings(radii=(3, 4, 6), centre=True))
+    first = integrate(frame, tuple(crystal_with(table) for table in tables))
+    again = integrate(frame, tuple(crystal_with(table) for table in tables))
+    for one, other in zip(first[0], again[0], strict=True):
+        assert one.reflections.intensity.tolist() == other.reflections.intensity.tolist()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint64", "float32", "float64"])
@@ -172,12 +222,13 @@ def test_pits_are_implausible():
 
 
 @pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
-def test_without_an_image_all_intensities_are_zero(mode):
+@pytest.mark.parametrize("method", ["rings", "prof2d"])
+def test_without_an_image_all_intensities_are_zero(mode, method):
     gains = np.array([1.5, 3.0])
     detector = made_detector(SIZES, [(-95, -30), (5, -40)], adu_per_photon=gains)
     frame = made_frame(detector, [np.zeros((height, width), np.uint8) for width, height in SIZES])
     table = predictions([0, 0, 1], [(20, 20), (50, 40), (30, 30)])
-    settings = IntegrationSettings(radii=(3, 4, 6), **mode)
+    settings = IntegrationSettings(method=method, radii=(3, 4, 6), **mode)
     (crystal,), complaints = make_integrator(settings)(replace(frame, has_image=False), (crystal_with(table),))
     found = crystal.reflections
     assert found.intensity.tolist() == [0, 0, 0]
@@ -198,7 +249,7 @@ def test_neighbours_of_another_crystal_matter():
     assert together.reflections.background[0] < alone.reflections.background[0]
 
 
-@pytest.mark.parametrize("method", ["rings", "none"])
+@pytest.mark.parametrize("method", ["rings", "prof2d", "none"])
 def test_nothing_to_integrate(method):
     frame, tables = crowded(np.random.default_rng(10), "int32", n=6)
     integrate = make_integrator(IntegrationSettings(method=method))
@@ -223,6 +274,7 @@ def test_an_unknown_method_is_refused():
 GOLDEN_RUNS = {
     "rings": (IntegrationSettings(radii=(3, 4, 6)), 0.9999),
     "asdf": (IntegrationSettings(), 0.9999),
+    "prof2d": (IntegrationSettings(method="prof2d"), 0.9999),
     "cengrad": (IntegrationSettings(centre=True, gradient=True, push_res=0.1), 0.995),
 }
 

@@ -254,6 +254,7 @@ def _geometry(options: dict[str, Any], geometry: Geometry) -> GeometrySettings:
 INTEGRATION_WORDS: dict[str, dict[str, Any]] = {
     "none": {"method": "none", "centre": False, "keep_saturated": False, "gradient": False},
     "rings": {"method": "rings", "centre": False, "keep_saturated": False, "gradient": False},
+    "prof2d": {"method": "prof2d", "centre": True, "keep_saturated": False, "gradient": False},
     "cen": {"centre": True},
     "nocen": {"centre": False},
     "sat": {"keep_saturated": True},
@@ -268,8 +269,6 @@ def _integration_method(text: str) -> dict[str, Any]:
     for word in text.replace(",", "-").split("-"):
         if word in ("rescut", "norescut"):
             raise UserError(f"--integration={text}: {word} is no longer used; use --push-res=X")
-        if word == "prof2d":
-            raise UserError(f"--integration={text}: prof2d is not available in this version; use rings")
         if word not in INTEGRATION_WORDS:
             known = ", ".join(INTEGRATION_WORDS)
             raise UserError(f"--integration={text}: '{word}' is not one of {known}")

@@ -280,7 +280,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option(
             "--integration",
             "text",
-            "rings or none, with -cen, -sat, -grad or their opposites",
+            "rings, prof2d (which implies -cen) or none, with -cen, -sat, -grad or their opposites",
             default="rings-nocen-nosat-nograd",
             argument="METHOD",
         ),

@@ -46,8 +46,8 @@ def residuals_and_gradients(
         Miller indices of the pairs.
     panels : int32[n]
         Panel of the peaks.
-    peaks : float64[n, 3]
-        Their fs and ss [px], and intensity.
+    peaks : float64[n, 2 or more]
+        Their fs and ss [px]; what follows is not looked at.
     axes : float64[3, 3]
         Rows a*, b*, c* [Å⁻¹].
     derivatives : float64[n_parameters, 3, 3]

@@ -150,7 +150,7 @@ class IntegrationSettings:
     """How reflections are predicted and integrated (`--integration`, `--int-radius`, ...)."""
 
     method: str = "rings"
-    """`rings` or `none`."""
+    """`rings`, `prof2d` or `none`."""
     centre: bool = False
     """Move each box onto its brightest pixel (`-cen`)."""
     keep_saturated: bool = False

@@ -15,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.refine import EXCITATION, FS, SS, residuals_and_gradients
+from braggstream.kernels.refine import residuals_and_gradients
+from braggstream.kernels.scatter import EXCITATION, FS, SS
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal
 from braggstream.model.detector import Detector
@@ -182,7 +183,7 @@ class _Fit:
         axes = np.ascontiguousarray(self._lattice.axes)
         beam = pack_beam(self._view.wavelength, self._view.bandwidth, self._crystal.profile_radius)
         residuals_and_gradients(
-            self._hkl, self._panel, self._places, axes, derivatives, inverses, beam, residuals, own
+            self._hkl, self._panel, self._places, axes, derivatives, inverses, np.zeros(2), beam, residuals, own
         )
         gradients = np.zeros((n, 3, n_own + 3))
         gradients[:, :, :n_own] = own

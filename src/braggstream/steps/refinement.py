@@ -15,16 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels.ewald import RADIUS
-from braggstream.kernels.refine import (
-    EXCITATION,
-    FS,
-    FS_FOUND,
-    SS,
-    SS_FOUND,
-    STRENGTH,
-    refine,
-    residuals_and_gradients,
-)
+from braggstream.kernels.refine import FS_FOUND, SS_FOUND, STRENGTH, refine, residuals_and_gradients
+from braggstream.kernels.scatter import EXCITATION, FS, SS
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal, Residual
 from braggstream.steps.lattice_parameters import RestrainedLattice

@@ -20,7 +20,8 @@ def not_at_all(_: IntegrationSettings) -> Integrator:
 
 
 INTEGRATORS: Mapping[str, str] = {
-    "rings": "braggstream.steps.integration.rings:RingIntegrator",
+    "rings": "braggstream.steps.integration.boxes:BoxIntegrator",
+    "prof2d": "braggstream.steps.integration.boxes:BoxIntegrator",
     "none": "braggstream.steps.integration:not_at_all",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an integrator."""

@@ -1,4 +1,4 @@
-"""Ring summation: intensity in a disc, background in a ring around it."""
+"""`rings` and `prof2d`: intensity in a disc, summed up or fitted with a profile, background in a ring around it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +19,7 @@ from braggstream.kernels.integrate import (
     SS_SHIFT,
     integrate,
 )
+from braggstream.kernels.profile import fit_profile, make_profile
 from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.frame import Frame
 from braggstream.model.settings import IntegrationSettings
@@ -28,16 +29,21 @@ IMPLAUSIBLE = -5.0
 WORRYING_PART = 0.25
 """A warning is given where more than this part of the reflections could not be integrated."""
 
+TILE = 64
+"""Side of a square whose pixels and flags fit into the first cache [px]."""
+
 NO_MAP = np.empty(0, np.float32)
 
 
-class RingIntegrator:
+class BoxIntegrator:
     """Integrates the reflections of all crystals of a frame together, for neighbours of any of them matter."""
 
     def __init__(self, settings: IntegrationSettings) -> None:
         self._settings = settings
+        self._fits_profile = settings.method == "prof2d"
         inner, middle, outer = settings.radii
         self._radii = (int(inner), int(middle), int(outer))
+        self._claims = np.zeros(0, np.uint8)
 
     def __call__(self, frame: Frame, crystals: Sequence[Crystal]) -> tuple[tuple[Crystal, ...], list[str]]:
         """Give the crystals with measured reflections only, and complaints."""
@@ -62,26 +68,47 @@ class RingIntegrator:
     def _measure(
         self, frame: Frame, panels: NDArray[np.int32], positions: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-        chosen, n = self._settings, len(panels)
+        chosen, n, size = self._settings, len(panels), 2 * self._radii[2] + 1
+        if len(self._claims) < len(frame.bad):
+            self._claims = np.zeros(len(frame.bad), np.uint8)
         measured, state = np.zeros((n, N_MEASURED)), np.zeros(n, np.uint8)
+        n_boxes = n if self._fits_profile else 1
+        classes, values = np.empty((n_boxes, size, size), np.uint8), np.empty((n_boxes, size, size))
+        planes = np.empty((n_boxes, 3))
         integrate(
             frame.pixels,
             frame.panel_table,
             frame.bad,
             NO_MAP if frame.saturation is None else frame.saturation,
-            frame.detector.max_adu,
-            frame.detector.adu_per_photon,
+            np.stack([frame.detector.max_adu, frame.detector.adu_per_photon]),
             self._radii,
-            chosen.centre,
-            chosen.gradient,
-            chosen.keep_saturated,
+            (chosen.centre, chosen.gradient, chosen.keep_saturated, self._fits_profile),
             panels,
             positions,
-            np.lexsort((np.trunc(positions[:, 1]), panels)),
+            _by_place(frame, panels, positions),
+            self._claims,
+            classes,
+            values,
+            planes,
             measured,
             state,
         )
+        if self._fits_profile and frame.has_image:
+            profile = np.empty((size, size))
+            if make_profile(classes, values, planes, measured, state, np.empty((size, size)), profile):
+                fit_profile(classes, values, planes, profile, measured, state)
+            else:
+                state[:] = REJECTED
         return measured, state
+
+
+def _by_place(frame: Frame, panels: NDArray[np.int32], positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Order reflections by tiles of the panels, so that boxes near each other are read one after another."""
+    detector = frame.detector
+    tile = positions.astype(np.int64) // TILE
+    number = detector.starts[panels] // TILE**2 + tile[:, 1] * (detector.width[panels] // TILE + 1) + tile[:, 0]
+    # NumPy sorts 16-bit numbers by their digits, which is several times faster.
+    return np.argsort(number.astype(np.uint16), kind="stable")
 
 
 def _with_results(
