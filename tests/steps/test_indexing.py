@@ -169,10 +169,10 @@ def test_strongest_spots_only_are_used():
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("xgandalf", "not built here; there are ffbidx, taketwo, none"),
+        ("dirax", "not built here; there are ffbidx, xgandalf, taketwo, none"),
         ("pinkIndexer", "not built here"),
         ("asdf-latt-cell", "not built here"),
-        ("oracle", "unknown method 'oracle'; there are ffbidx, taketwo, none"),
+        ("oracle", "unknown method 'oracle'; there are ffbidx, xgandalf, taketwo, none"),
         ("", "unknown method ''"),
         ("ffbidx-fast", "unknown modifier '-fast'"),
     ],

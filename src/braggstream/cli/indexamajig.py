@@ -27,6 +27,7 @@ from braggstream.model.settings import (
     Settings,
     SourceSettings,
     TaketwoSettings,
+    XgandalfSettings,
     ZmqSourceSettings,
 )
 from braggstream.run.local import run_session
@@ -180,6 +181,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         retry=not options["no_retry"],
         multi=options["multi"],
         ffbidx=FfbidxSettings(**_of_engine("ffbidx_", options)),
+        xgandalf=XgandalfSettings(**_of_engine("xgandalf_", options)),
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
         wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
         camera_length_estimate=options["camera_length_estimate"],

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 INDEXERS: Mapping[str, str] = {
     "ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer",
+    "xgandalf": "braggstream.steps.indexing.xgandalf:make_indexer",
     "taketwo": "braggstream.steps.indexing.taketwo:make_indexer",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
@@ -27,7 +28,7 @@ NO_INDEXING = "none"
 _REFERENCE_METHODS = frozenset(
     {
         *("dirax", "asdf", "mosflm", "felix", "xds"),
-        *("xgandalf", "pinkindexer", "smallcell", "file", "simulation"),
+        *("pinkindexer", "smallcell", "file", "simulation"),
     }
 )
 _OLD_MODIFIERS = frozenset(
