@@ -29,6 +29,7 @@ from braggstream.model.settings import (
     Settings,
     SourceSettings,
     TaketwoSettings,
+    XgandalfSettings,
     ZmqSourceSettings,
 )
 from braggstream.run.lasting_log import let_log_last
@@ -185,6 +186,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         retry=not options["no_retry"],
         multi=options["multi"],
         ffbidx=FfbidxSettings(**_of_engine("ffbidx_", options)),
+        xgandalf=XgandalfSettings(**_of_engine("xgandalf_", options)),
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
         solutions_file=options["fromfile_input_file"],
         asdf=AsdfSettings(fast=options["asdf_fast"]),

@@ -176,7 +176,10 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
     "Indexing": (
         _option(
-            "-z --indexing", "text", "methods, tried in order: ffbidx, taketwo, asdf, or none", argument="METHODS"
+            "-z --indexing",
+            "text",
+            "methods, tried in order: ffbidx, xgandalf, taketwo, asdf, file, or none",
+            argument="METHODS",
         ),
         _option("-p --pdb", "text", "unit cell: CrystFEL cell file or PDB file", argument="FILE"),
         _option(
@@ -240,6 +243,55 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
     ),
     "asdf": (_off("--asdf-fast", "search with fewer peaks, in less time"),),
+    "xgandalf": (
+        _option(
+            "--xgandalf-sps --xgandalf-sampling-pitch",
+            "integer",
+            "density of the samples, 0 to 4; 5 to 7 with sums of axes",
+            default=6,
+            argument="N",
+        ),
+        _option(
+            "--xgandalf-gdis --xgandalf-grad-desc-iterations",
+            "integer",
+            "steps of the ascent, 0 (few) to 5",
+            default=4,
+            argument="N",
+        ),
+        _option(
+            "--xgandalf-tol --xgandalf-tolerance",
+            "number",
+            "relative deviation from the expected cell",
+            default=0.02,
+            argument="X",
+        ),
+        _off(
+            "--xgandalf-ndfpc --xgandalf-no-deviation-from-provided-cell",
+            "only turn the expected cell, do not fit it",
+        ),
+        _option(
+            "--xgandalf-min-lvl --xgandalf-min-lattice-vector-length",
+            "number",
+            "shortest axis of the primitive cell, where none is given [Å]",
+            default=30.0,
+            argument="X",
+        ),
+        _option(
+            "--xgandalf-max-lvl --xgandalf-max-lattice-vector-length",
+            "number",
+            "longest axis of the primitive cell, where none is given [Å]",
+            default=250.0,
+            argument="X",
+        ),
+        _option(
+            "--xgandalf-max-peaks",
+            "integer",
+            "peaks of lowest resolution with which vectors are looked for",
+            default=250,
+            argument="N",
+        ),
+        _off("--xgandalf-fast-execution", "the same as --xgandalf-sps=2 --xgandalf-gdis=3"),
+    ),
     "taketwo": (
         _option("--taketwo-member-threshold", "integer", "members that end the search", default=20, argument="N"),
         _option(
@@ -321,15 +373,10 @@ GROUPS: dict[str, tuple[Option, ...]] = {
 _ENGINES = {
     "felix": "domega fraction-max-visits max-internal-angle max-uniqueness min-completeness min-visits "
     "num-voxels sigma tthrange-max tthrange-min",
-    "xgandalf": "sampling-pitch sps grad-desc-iterations gdis tolerance tol min-lattice-vector-length min-lvl "
-    "max-lattice-vector-length max-lvl max-peaks",
     "pinkIndexer": "considered-peaks-count cpc angle-resolution ar refinement-type rt tolerance tol "
     "reflection-radius max-resolution-for-indexing mrfi max-refinement-disbalance",
 }
 _ENGINE_FLAGS = (
-    "--xgandalf-no-deviation-from-provided-cell",
-    "--xgandalf-ndfpc",
-    "--xgandalf-fast-execution",
     "--pinkIndexer-multi",
     "--pinkIndexer-no-check-indexed",
 )

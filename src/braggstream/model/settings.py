@@ -95,6 +95,28 @@ class FfbidxSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class XgandalfSettings:
+    """Parameters of indexing by search and refinement of lattice vectors (`--xgandalf-*`; Gevorkov et al. 2019)."""
+
+    sampling_pitch: int = 6
+    """Density of the samples, 0 (coarse) to 4, 5 to 7 with the sums of axes."""
+    grad_desc_iterations: int = 4
+    """Steps of the ascent, 0 (few) to 5."""
+    tolerance: float = 0.02
+    """Relative deviation from the expected cell."""
+    no_deviation_from_provided_cell: bool = False
+    """Only turn the expected cell."""
+    min_lattice_vector_length: float = 30.0
+    """Shortest axis of a primitive cell where none is expected [Å]."""
+    max_lattice_vector_length: float = 250.0
+    """Longest axis of a primitive cell where none is expected [Å]."""
+    max_peaks: int = 250
+    """Peaks of lowest resolution with which vectors are looked for."""
+    fast_execution: bool = False
+    """The same as pitch 2 and iterations 3."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TaketwoSettings:
     """Parameters of indexing by pairs of vectors between spots (`--taketwo-*`; Ginn et al. 2016)."""
 
@@ -135,6 +157,7 @@ class IndexingSettings:
     max_lattices: int = 100
     """With `multi`, at most so many (`--max-lattices`)."""
     ffbidx: FfbidxSettings = field(default_factory=FfbidxSettings)
+    xgandalf: XgandalfSettings = field(default_factory=XgandalfSettings)
     taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
     asdf: AsdfSettings = field(default_factory=AsdfSettings)
     solutions_file: str | None = None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 INDEXERS: Mapping[str, str] = {
     "ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer",
+    "xgandalf": "braggstream.steps.indexing.xgandalf:make_indexer",
     "taketwo": "braggstream.steps.indexing.taketwo:make_indexer",
     "asdf": "braggstream.steps.indexing.asdf:make_indexer",
     "file": "braggstream.steps.indexing.from_file:make_indexer",
@@ -39,7 +40,7 @@ NO_INDEXING = "none"
 _REFERENCE_METHODS = frozenset(
     {
         *("dirax", "mosflm", "felix", "xds"),
-        *("xgandalf", "pinkindexer", "smallcell", "simulation"),
+        *("pinkindexer", "smallcell", "simulation"),
     }
 )
 _OLD_MODIFIERS = frozenset(
