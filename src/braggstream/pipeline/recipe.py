@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from braggstream.model.crystal import Crystal
 from braggstream.model.frame import Frame
@@ -16,12 +17,14 @@ from braggstream.model.result import FrameResult
 from braggstream.model.settings import Settings
 from braggstream.steps.indexing import IndexingOutcome, make_lattice_finder
 from braggstream.steps.integration import make_integrator
-from braggstream.steps.offset_finder import OffsetFinder
 from braggstream.steps.peaks import make_peak_finder
 from braggstream.steps.prediction import predict_reflections
 from braggstream.steps.profile_radius import measure_profile_radius
 from braggstream.steps.resolution import peak_resolution, resolution_limit
 from braggstream.steps.view import PeakView
+
+if TYPE_CHECKING:
+    from braggstream.steps.offset_finder import OffsetFinder
 
 OVERPREDICTION = 5.0
 """With `--overpredict` reflections are predicted as if the profile radius were so many times larger."""
@@ -37,7 +40,7 @@ class Recipe:
         self._find_lattices = make_lattice_finder(settings.indexing)
         self._integrate = make_integrator(settings.integration)
         self._offset = geometry.offset
-        self._find_offsets = None if settings.geometry.refine == "off" else OffsetFinder(settings.indexing)
+        self._find_offsets = _make_offset_finder(settings)
 
     def process(self, frame: Frame) -> FrameResult:
         """Take one frame from pixels to integrated reflections."""
@@ -107,6 +110,15 @@ class Recipe:
             profile_radius=crystal.profile_radius * (OVERPREDICTION if chosen.overpredict else 1.0),
         )
         return replace(crystal, reflections=reflections)
+
+
+def _make_offset_finder(settings: Settings) -> "OffsetFinder | None":
+    """Make what asks crystals where the detector stands, if that is wanted; only then its kernels are loaded."""
+    if settings.geometry.refine == "off":
+        return None
+    from braggstream.steps.offset_finder import OffsetFinder
+
+    return OffsetFinder(settings.indexing)
 
 
 class _Clock:
