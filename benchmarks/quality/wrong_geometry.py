@@ -26,8 +26,8 @@ from braggstream.model.settings import GeometrySettings, IndexingSettings, Outpu
 from braggstream.run.geometry_watcher import GeometryWatcher
 from braggstream.simulate.judge import FoundFrame, Judgement, Tolerance, judge_frames
 from braggstream.simulate.truth import FrameTruth, Truth
-from braggstream.steps.geometry_fit import fit_offset
 from braggstream.steps.indexing import make_lattice_finder
+from braggstream.steps.offset_finder import OffsetFinder
 from braggstream.steps.view import PeakView
 
 N_FIRST = 100
@@ -63,6 +63,7 @@ def run(frame_set: FrameSet, wrong: DetectorOffset, mode: str, *, n_frames: int,
     given = replace(moved_geometry(geometry(), wrong), offset=DetectorOffset())
     setup = Setup(processor="", geometry=given, settings=settings, output=OutputSettings(stream_file=""))
     watcher, adjustments = GeometryWatcher(setup, lambda _: None), Adjustments()
+    find_offsets = OffsetFinder(settings.indexing)
     find, maker = make_lattice_finder(settings.indexing), StillMaker(frame_set, seed)
     found, truths = [], []
     for number in range(n_frames):
@@ -74,8 +75,7 @@ def run(frame_set: FrameSet, wrong: DetectorOffset, mode: str, *, n_frames: int,
         truths.append(FrameTruth(lattices=still.lattices))
         if mode == "off" or number % adjustments.ask_every:
             continue
-        estimates = [fit_offset(crystal, view, settings.indexing.target_cell) for crystal in crystals]
-        offsets = tuple(one.seen_from(now.offset).numbers for one in estimates if one is not None)
+        offsets = tuple(one.seen_from(now.offset).numbers for one in find_offsets(crystals, view))
         outcome = FrameOutcome(serial=number, status="written", offsets=offsets)
         adjustments = watcher.see(outcome, adjustments) or adjustments
     summary = {} if mode == "off" else watcher.finish()["geometry_refinement"]

@@ -74,6 +74,8 @@ def test_nonsense_is_left_out():
     assert collected().best() is None and collected(estimate(TRUE)).best() is None
     nothing_known = OffsetEstimate(offset=np.zeros(3), information=np.zeros((3, 3)), camera_length=LENGTH_M)
     assert collected(nothing_known, nothing_known).best() is None
+    consensus.add(nothing_known)
+    assert np.array_equal(consensus.best().offset, expected)
 
 
 def test_the_last_crystals_count():

@@ -7,7 +7,7 @@ import pytest
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal
-from braggstream.steps.geometry_fit import _Fit, fit_offset, moved_detector
+from braggstream.steps.geometry_fit import GeometryFit, fit_offset, moved_detector
 from steps.simulated_stills import still_with_partials, turned
 from steps.still_frames import DISTANCE_M, PIXEL_M, WAVELENGTH
 
@@ -101,7 +101,7 @@ def test_too_few_peaks_tell_nothing():
 
 def test_gradients_are_those_of_finite_differences():
     crystal, view = seen_wrongly(TRICLINIC, 3)
-    fit = _Fit(view, crystal, TRICLINIC)
+    fit = GeometryFit(view, crystal, TRICLINIC)
     fit.pair()
     _, gradients = fit._compare()
     n = gradients.shape[2] - 3

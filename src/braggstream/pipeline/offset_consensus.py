@@ -31,6 +31,8 @@ MEDIAN_OF_CHI2 = {2: 1.386, 3: 2.366}
 """Median of the squared distance of normal errors in so many dimensions."""
 AGREES = 0.25
 """Crystals of at least this weight agree."""
+KNOWN_CENTRE_PX = 3.0
+"""A crystal that does not know the beam centre this well is not asked."""
 KNOWN_LENGTH = 0.05
 """A crystal that does not know the camera length this well, relative, is asked for the beam centre alone."""
 
@@ -63,9 +65,11 @@ class OffsetConsensus:
         self.n_seen = 0
 
     def add(self, estimate: OffsetEstimate) -> None:
-        """Take note of what one crystal says; nonsense is left out."""
-        numbers = np.array(estimate.numbers)
-        if not np.isfinite(numbers).all():
+        """Take note of what one crystal says; nonsense is left out, and so is who does not know."""
+        if not np.isfinite(estimate.numbers).all():
+            return
+        known = np.linalg.eigvalsh(estimate.information[:2, :2]) * self._pixel**2
+        if known[0] < 1.0 / KNOWN_CENTRE_PX**2 or estimate.information[2, 2] < 0.0:
             return
         self.n_seen += 1
         self._kept.append(estimate)

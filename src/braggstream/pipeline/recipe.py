@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from braggstream.model.crystal import Crystal
 from braggstream.model.frame import Frame
@@ -14,7 +15,6 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import Settings
-from braggstream.steps.geometry_fit import fit_offset
 from braggstream.steps.indexing import IndexingOutcome, make_lattice_finder
 from braggstream.steps.integration import make_integrator
 from braggstream.steps.peaks import make_peak_finder
@@ -22,6 +22,9 @@ from braggstream.steps.prediction import predict_reflections
 from braggstream.steps.profile_radius import measure_profile_radius
 from braggstream.steps.resolution import peak_resolution, resolution_limit
 from braggstream.steps.view import PeakView
+
+if TYPE_CHECKING:
+    from braggstream.steps.offset_finder import OffsetFinder
 
 OVERPREDICTION = 5.0
 """With `--overpredict` reflections are predicted as if the profile radius were so many times larger."""
@@ -37,6 +40,7 @@ class Recipe:
         self._find_lattices = make_lattice_finder(settings.indexing)
         self._integrate = make_integrator(settings.integration)
         self._offset = geometry.offset
+        self._find_offsets = _make_offset_finder(settings)
 
     def process(self, frame: Frame) -> FrameResult:
         """Take one frame from pixels to integrated reflections."""
@@ -52,9 +56,10 @@ class Recipe:
         if is_hit:
             with clock.step("indexing"):
                 found = self._find_lattices(view)
-            if self._asks_crystals(frame):
+            if self._find_offsets is not None and frame.identity.serial % self._settings.geometry.ask_every == 0:
                 with clock.step("geometry"):
-                    offsets = tuple(self._offsets(found.crystals, view))
+                    asked = self._find_offsets(found.crystals, view)
+                    offsets = tuple(estimate.seen_from(self._offset) for estimate in asked)
             with clock.step("prediction"):
                 crystals = tuple(self._measure(crystal, view, warnings) for crystal in found.crystals)
             if crystals and not self._settings.integration.cell_parameters_only:
@@ -79,21 +84,6 @@ class Recipe:
             warnings=(*found.warnings, *warnings),
             timings=clock.seconds,
         )
-
-    def _asks_crystals(self, frame: Frame) -> bool:
-        """Whether the crystals of this frame are asked where the detector stands."""
-        chosen = self._settings.geometry
-        return chosen.refine != "off" and frame.identity.serial % chosen.ask_every == 0
-
-    def _offsets(self, crystals: tuple[Crystal, ...], view: PeakView) -> Iterator[OffsetEstimate]:
-        """Ask crystals where the detector stands, seen from where the geometry file puts it."""
-        chosen = self._settings.indexing
-        # Without a cell check the axes are in no particular order.
-        target = chosen.target_cell if chosen.check_cell else None
-        for crystal in crystals:
-            estimate = fit_offset(crystal, view, target)
-            if estimate is not None:
-                yield estimate.seen_from(self._offset)
 
     def _measure(self, crystal: Crystal, view: PeakView, warnings: list[str]) -> Crystal:
         """Give a crystal its profile radius and, unless only cells are wanted, its predicted reflections."""
@@ -120,6 +110,15 @@ class Recipe:
             profile_radius=crystal.profile_radius * (OVERPREDICTION if chosen.overpredict else 1.0),
         )
         return replace(crystal, reflections=reflections)
+
+
+def _make_offset_finder(settings: Settings) -> "OffsetFinder | None":
+    """Make what asks crystals where the detector stands, if that is wanted; only then its kernels are loaded."""
+    if settings.geometry.refine == "off":
+        return None
+    from braggstream.steps.offset_finder import OffsetFinder
+
+    return OffsetFinder(settings.indexing)
 
 
 class _Clock:

@@ -112,8 +112,8 @@ def run_session(
             return session.run()
         finally:
             ledger.n_replaced_workers = supervisor.n_replaced
-            report.finish()
             learned = [watcher.finish() for watcher in watchers]
+            report.finish()
             if output.json_summary is not None:
                 summary = dict(ChainMap(ledger.as_dict(), *learned))
                 write_json_summary(output.json_summary, summary)

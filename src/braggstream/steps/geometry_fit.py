@@ -62,7 +62,7 @@ def fit_offset(crystal: Crystal, view: PeakView, target: UnitCell | None) -> Off
     view
         Peaks of the frame.
     target
-        Its lattice type is imposed, and its cell fixes the camera length; None leaves the camera length alone.
+        Its lattice type is imposed, and its cell helps with the camera length; None leaves the camera length alone.
 
     Returns
     -------
@@ -70,18 +70,11 @@ def fit_offset(crystal: Crystal, view: PeakView, target: UnitCell | None) -> Off
         Seen from the detector of the view; None where too few peaks belong to the crystal, or nothing sensible
         comes out.
     """
-    fit = _Fit(view, crystal, target)
-    for number in range(N_ROUNDS):
-        n_changed = fit.pair(FIRST_REACH if number == 0 else REACH)
-        if fit.n_pairs < MIN_PAIRS:
-            return None
-        if n_changed == 0:
-            break
-        fit.refine()
-    return fit.estimate()
+    fit = GeometryFit.converged(view, crystal, target)
+    return None if fit is None else fit.estimate()
 
 
-class _Fit:
+class GeometryFit:
     """Lattice and offset, and the peaks that they are fitted to."""
 
     def __init__(self, view: PeakView, crystal: Crystal, target: UnitCell | None) -> None:
@@ -96,6 +89,19 @@ class _Fit:
         self._detector = moved_detector(view.detector, self._offset)
         self._row = np.full((len(view), 4), np.nan)
         self._pixel = float(np.median(view.detector.pixel_size))
+
+    @classmethod
+    def converged(cls, view: PeakView, crystal: Crystal, target: UnitCell | None) -> "GeometryFit | None":
+        """Fit until the same peaks belong to the crystal; None where those are too few."""
+        fit = cls(view, crystal, target)
+        for number in range(N_ROUNDS):
+            n_changed = fit.pair(FIRST_REACH if number == 0 else REACH)
+            if fit.n_pairs < MIN_PAIRS:
+                return None
+            if n_changed == 0:
+                break
+            fit.refine()
+        return fit
 
     @property
     def n_pairs(self) -> int:
@@ -117,7 +123,10 @@ class _Fit:
         self._row, self._peak, self._hkl = row, peak, hkl
         taken = peaks.take(peak)
         self._panel = np.ascontiguousarray(taken.panel)
-        self._places = np.stack([taken.fs, taken.ss], axis=1)
+        self._places = np.stack([taken.fs, taken.ss, taken.intensity], axis=1)
+        # With a bandwidth, positions depend on how large lattice points are.
+        radius = float(np.median(np.abs(pairs.excitation_error))) if len(pairs) else self._crystal.profile_radius
+        self._beam = pack_beam(self._view.wavelength, self._view.bandwidth, radius)
         return n_changed
 
     def refine(self) -> None:
@@ -133,6 +142,11 @@ class _Fit:
             self._detector = moved_detector(self._view.detector, self._offset)
             if np.abs(shifts[n:]).max() < SMALL_STEP_PX * self._pixel:
                 break
+
+    def median_excitation(self) -> float:
+        """How far lattice points are from the Ewald sphere, in the middle [Å⁻¹]."""
+        residuals, _ = self._compare()
+        return float(np.median(np.abs(residuals[:, EXCITATION])))
 
     def estimate(self) -> OffsetEstimate | None:
         """Eliminate the crystal's own parameters."""
@@ -181,9 +195,10 @@ class _Fit:
         residuals, own = np.empty((n, 3)), np.empty((n, 3, n_own))
         inverses = self._detector.inverses
         axes = np.ascontiguousarray(self._lattice.axes)
-        beam = pack_beam(self._view.wavelength, self._view.bandwidth, self._crystal.profile_radius)
+        lattice = axes, derivatives
+        detector = inverses, np.zeros(2)
         residuals_and_gradients(
-            self._hkl, self._panel, self._places, axes, derivatives, inverses, np.zeros(2), beam, residuals, own
+            self._hkl, self._panel, self._places, *lattice, *detector, self._beam, residuals, own
         )
         gradients = np.zeros((n, 3, n_own + 3))
         gradients[:, :, :n_own] = own
