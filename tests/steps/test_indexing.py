@@ -169,10 +169,10 @@ def test_strongest_spots_only_are_used():
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("dirax", "not built here; there are ffbidx, xgandalf, taketwo, asdf, file, none"),
+        ("dirax", "not built here; there are ffbidx, xgandalf, taketwo, smallcell, asdf, file, none"),
         ("pinkIndexer", "not built here"),
         ("xds-latt-cell", "not built here"),
-        ("oracle", "unknown method 'oracle'; there are ffbidx, xgandalf, taketwo, asdf, file, none"),
+        ("oracle", "unknown method 'oracle'; there are ffbidx, xgandalf, taketwo, smallcell, asdf, file, none"),
         ("", "unknown method ''"),
         ("ffbidx-fast", "unknown modifier '-fast'"),
     ],

@@ -178,7 +178,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option(
             "-z --indexing",
             "text",
-            "methods, tried in order: ffbidx, xgandalf, taketwo, asdf, file, or none",
+            "methods, tried in order: ffbidx, xgandalf, taketwo, smallcell, asdf, file, or none",
             argument="METHODS",
         ),
         _option("-p --pdb", "text", "unit cell: CrystFEL cell file or PDB file", argument="FILE"),

@@ -203,7 +203,7 @@ def climb(vectors: NDArray, spots: NDArray, weights: NDArray, plan: NDArray) -> 
 
 
 @inline_jit
-def _count_bits(word: np.uint64) -> np.uint64:
+def count_bits(word: np.uint64) -> np.uint64:
     """Count the bits that are set."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -216,7 +216,7 @@ def _count_common(close: NDArray, i: int, j: int, k: int) -> int:
     """Count the spots that are close to three vectors."""
     n = 0
     for word in range(close.shape[1]):
-        n += int(_count_bits(close[i, word] & close[j, word] & close[k, word]))
+        n += int(count_bits(close[i, word] & close[j, word] & close[k, word]))
     return n
 
 

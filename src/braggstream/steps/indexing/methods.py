@@ -18,12 +18,13 @@ INDEXERS: Mapping[str, str] = {
     "ffbidx": "braggstream.steps.indexing.ffbidx:make_indexer",
     "xgandalf": "braggstream.steps.indexing.xgandalf:make_indexer",
     "taketwo": "braggstream.steps.indexing.taketwo:make_indexer",
+    "smallcell": "braggstream.steps.indexing.smallcell:make_indexer",
     "asdf": "braggstream.steps.indexing.asdf:make_indexer",
     "file": "braggstream.steps.indexing.from_file:make_indexer",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
 
-NEED_CELL = frozenset({"ffbidx", "taketwo"})
+NEED_CELL = frozenset({"ffbidx", "taketwo", "smallcell"})
 """Methods that look for a known cell only."""
 
 GIVE_SEVERAL = frozenset({"file"})
@@ -32,7 +33,7 @@ GIVE_SEVERAL = frozenset({"file"})
 KEEP_SETTING = frozenset({"file"})
 """Methods whose choice among equivalent axes is kept where it fits the cell: it may have been made on purpose."""
 
-SEARCH_ONCE = frozenset({"ffbidx"})
+SEARCH_ONCE = frozenset({"ffbidx", "xgandalf", "taketwo"})
 """Methods that find with all peaks what they would find without the weakest ones: they are not tried again."""
 
 NO_INDEXING = "none"
@@ -40,7 +41,7 @@ NO_INDEXING = "none"
 _REFERENCE_METHODS = frozenset(
     {
         *("dirax", "mosflm", "felix", "xds"),
-        *("pinkindexer", "smallcell", "simulation"),
+        *("pinkindexer", "simulation"),
     }
 )
 _OLD_MODIFIERS = frozenset(

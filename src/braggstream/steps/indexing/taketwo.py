@@ -36,6 +36,7 @@ from braggstream.model.errors import UserError
 from braggstream.model.settings import IndexingSettings, TaketwoSettings
 from braggstream.steps.indexing.centring import reduce_cell
 from braggstream.steps.indexing.indexer import candidate
+from braggstream.steps.indexing.lattice_points import points_within
 from braggstream.steps.indexing.settle import by_resolution, fit, settle
 from braggstream.steps.indexing.symmetry import is_representative, lattice_rotations
 from braggstream.steps.view import PeakView
@@ -105,8 +106,7 @@ class TaketwoIndexer:
         self._cell = (basis, metric)
         self._max_length = _max_length(float(np.linalg.det(basis)))
         radius = min(MAX_LENGTH, 2.0 * self._max_length) + 2.0 * self._settings.len_tolerance
-        indices = _points_within(basis, reciprocal, radius)
-        points = np.ascontiguousarray(indices @ reciprocal.T)
+        indices, points = points_within(basis, radius)
         lengths = np.linalg.norm(points, axis=1)
         is_unique = is_representative(indices, lattice_rotations(basis))
         self._lattice = (points, lengths, is_unique)
@@ -196,15 +196,6 @@ def _pairs(ends: IntArray, matches: IntArray) -> IntArray:
 def _max_length(volume: float) -> float:
     """Length below which a primitive cell of this volume [Å³] has at most MAX_LATTICE_VECTORS vectors [Å⁻¹]."""
     return float(min(MAX_LENGTH, (MAX_LATTICE_VECTORS / (4.0 / 3.0 * np.pi * abs(volume))) ** (1.0 / 3.0)))
-
-
-def _points_within(basis: NDArray, reciprocal: NDArray, radius: float) -> IntArray:
-    """Indices of the lattice points within a distance from the origin, the nearest first, without the origin."""
-    most = np.floor(radius * np.linalg.norm(basis, axis=1)).astype(int)
-    grid = np.stack(np.meshgrid(*[np.arange(-m, m + 1) for m in most], indexing="ij"), -1).reshape(-1, 3)
-    length = np.linalg.norm(grid @ reciprocal.T, axis=1)
-    inside = np.flatnonzero((length <= radius) & (length > 0.0))
-    return np.asarray(grid[inside[np.argsort(length[inside], kind="stable")]], np.int64)
 
 
 def make_indexer(settings: IndexingSettings) -> TaketwoIndexer:
