@@ -169,10 +169,10 @@ def test_strongest_spots_only_are_used():
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("xgandalf", "not built here; there are ffbidx, taketwo, asdf, none"),
+        ("xgandalf", "not built here; there are ffbidx, taketwo, asdf, file, none"),
         ("pinkIndexer", "not built here"),
         ("dirax-latt-cell", "not built here"),
-        ("oracle", "unknown method 'oracle'; there are ffbidx, taketwo, asdf, none"),
+        ("oracle", "unknown method 'oracle'; there are ffbidx, taketwo, asdf, file, none"),
         ("", "unknown method ''"),
         ("ffbidx-fast", "unknown modifier '-fast'"),
     ],
