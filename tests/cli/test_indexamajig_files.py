@@ -10,6 +10,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
+from braggstream.formats.cell import read_cell
 from braggstream.formats.stream_read import read_stream
 from braggstream.simulate.judge import judge
 from braggstream.simulate.truth import read_truth
@@ -34,6 +35,62 @@ def test_all_lattices_of_a_simulated_file(still_set, tmp_path):
     ledger = json.loads(summary.read_text())
     assert ledger["frames"]["received"] == ledger["frames"]["written"] == 12
     assert ledger["crystals"] == judgement.n_right
+
+
+def test_lattices_without_a_cell(still_set, tmp_path):
+    stream = tmp_path / "o.stream"
+    done = indexamajig("-i", still_set.list, "-g", still_set.geometry, "-o", stream, *PF8, "-j", 2)
+    assert done.returncode == 0, done.stderr
+    assert "No target unit cell." in done.stderr and "Indexing methods: asdf" in done.stderr
+    judgement = judge(stream, read_truth(still_set.frames))
+    assert judgement.n_true_hits > 3
+    assert (judgement.n_right, judgement.n_wrong, judgement.n_missed) == (judgement.n_lattices, 0, 0)
+    assert np.median(judgement.misorientations) < 0.02
+    found = [crystal for chunk in read_stream(stream) for crystal in chunk.crystals]
+    assert {(crystal.lattice_type, crystal.centring) for crystal in found} == {("triclinic", "P")}
+
+
+def test_the_cell_is_found_and_used(still_set, tmp_path):
+    stream, summary = tmp_path / "o.stream", tmp_path / "o.json"
+    done = indexamajig(
+        "-i", still_set.list, "-g", still_set.geometry, "-o", stream, *PF8, "-j", 2, "--find-cell",
+        f"--json-summary={summary}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert counts(done.stderr) == (12, 12, 0, 0)
+    judgement = judge(stream, read_truth(still_set.frames))
+    assert (judgement.n_right, judgement.n_wrong, judgement.n_missed) == (judgement.n_lattices, 0, 0)
+    chunks = list(read_stream(stream))
+    found = [crystal for chunk in chunks for crystal in chunk.crystals]
+    assert len(found) == judgement.n_right
+    assert {(crystal.lattice_type, crystal.centring, crystal.unique_axis) for crystal in found} == {
+        ("tetragonal", "P", "c")
+    }
+    assert {chunk.indexed_by for chunk in chunks if chunk.crystals} == {"ffbidx"}
+    assert all(len(crystal.reflections) > 20 for crystal in found)
+    cell, true = read_cell(tmp_path / "o.cell"), read_cell(still_set.cell)
+    assert (cell.lattice_type, cell.centring, cell.unique_axis) == ("tetragonal", "P", "c")
+    assert cell.parameters == pytest.approx(true.parameters, rel=2e-3)
+    assert json.loads(summary.read_text())["found_cell"]["file"] == str(tmp_path / "o.cell")
+    assert "Unit cell: found from the first hits" in stream.read_text().partition("Begin chunk")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--find-cell", "-p", "CELL"], "--find-cell: the unit cell is given already"),
+        (["--find-cell", "--indexing=none"], "--find-cell needs lattices"),
+        (["--find-cell", "--indexing=ffbidx"], "--indexing=ffbidx needs a unit cell"),
+        (["--find-cell=GEOMETRY"], "would overwrite"),
+        (["--find-cell=/nowhere/x.cell"], "there is no folder /nowhere"),
+    ],
+)
+def test_wrong_use_of_find_cell(still_set, tmp_path, words, what):
+    words = [word.replace("CELL", str(still_set.cell)) for word in words]
+    words = [word.replace("GEOMETRY", str(still_set.geometry)) for word in words]
+    done = indexamajig("-i", still_set.list, "-g", still_set.geometry, "-o", tmp_path / "o.stream", *words)
+    assert done.returncode == 1
+    assert what in done.stderr and "Traceback" not in done.stderr
 
 
 def test_switches_of_the_output(still_set, tmp_path):

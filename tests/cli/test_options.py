@@ -9,7 +9,7 @@ from braggstream.cli.option_table import GROUPS
 from braggstream.model.errors import UserError
 
 ALL = [option for group in GROUPS.values() for option in group]
-SAMPLES = {"integer": "7", "number": "7.5", "radii": "2,3,4", "text": "word", "list": "word"}
+SAMPLES = {"integer": "7", "number": "7.5", "radii": "2,3,4", "text": "word", "list": "word", "optional": "word"}
 
 
 def words(option, name):
@@ -63,6 +63,12 @@ def test_numbers_that_are_none_are_told_with_their_option(word):
         parse_options([word])
     name = word[:2] if word.startswith("-j") else word.split("=")[0]
     assert str(caught.value).startswith(name) and "expected" in str(caught.value)
+
+
+def test_a_value_that_may_be_left_out():
+    assert parse_options([])["find_cell"] is None
+    assert parse_options(["--find-cell", "-j", "2"])["find_cell"] == ""
+    assert parse_options(["--find-cell=x.cell"])["find_cell"] == "x.cell"
 
 
 def test_infinity_where_it_means_no_limit():

@@ -57,10 +57,15 @@ class FakeProcessor:
             raise ZeroDivisionError("a bug")
         elif word == "type" and rest not in self.warmed:
             raise Unwarmed(rest)
+        indexing = self.adjustments.indexing
+        if word == "fails" and indexing is not None:
+            raise DecodeError("not a second time")
         is_hit = word != "blank"
         is_written = is_hit or self.setup.output.write_non_hits
         size = int(rest) if word == "big" else 10
         where = f"worker {os.getpid()} offset {self.adjustments.offset.x:g}"
+        if indexing is not None:
+            where += f" cell {indexing.target_cell.lattice_type}"
         chunk = f"frame {name} serial {work.serial} {where} {'x' * size}\n".encode()
         return FrameOutcome(
             serial=work.serial,
@@ -74,4 +79,11 @@ class FakeProcessor:
             timings={"load": 0.5},
             warnings=("odd",) if word == "warn" else (),
             adjustment=self.adjustments.number,
+            cells=(reciprocal_axes(work.serial),) if word in ("crystal", "fails") and indexing is None else (),
         )
+
+
+def reciprocal_axes(serial):
+    """Axes of a tetragonal cell of 50, 50 and 80 Å, with a small error."""
+    error = 1e-6 * (serial % 7)
+    return (0.02, error, 0.0, 0.0, 0.02, 0.0, 0.0, 0.0, 0.0125 * (1 + error))

@@ -10,12 +10,13 @@ from braggstream.model.geometry import DetectorOffset, Geometry, Quantity
 from braggstream.model.settings import (
     FileSourceSettings,
     FrameSettings,
+    IndexingSettings,
     OutputSettings,
     RunSettings,
     Settings,
     ZmqSourceSettings,
 )
-from braggstream.run import local
+from braggstream.run import cell_watcher, local
 
 
 class ChunkFile:
@@ -64,10 +65,12 @@ class Mover:
         return {"seen": self.seen}
 
 
-def run(chunks, *, zmq=None, names=None, output=None, run=None, geometry="", move_after=None):
+def run(chunks, *, zmq=None, names=None, output=None, run=None, geometry="", move_after=None, rules=None):
     """Run with the fake processor; gives the exit status."""
     if move_after is not None:
         local.make_watchers = lambda setup, run, say: [Mover(move_after)]
+    if rules is not None:
+        cell_watcher.RULES = tuple(rules)
     if zmq is None:
         source = FileSourceSettings(list_file="-")
         local.open_frames = lambda source, geometry, start: named_frames(names, start)
@@ -75,7 +78,10 @@ def run(chunks, *, zmq=None, names=None, output=None, run=None, geometry="", mov
         source = ZmqSourceSettings(**{**zmq, "subscribe": tuple(zmq.get("subscribe", ()))})
     return local.run_session(
         empty_geometry(geometry),
-        Settings(frame=FrameSettings(max_message_bytes=1 << 24)),
+        Settings(
+            frame=FrameSettings(max_message_bytes=1 << 24),
+            indexing=IndexingSettings(methods=("asdf",), find_cell=rules is not None),
+        ),
         source,
         OutputSettings(stream_file=str(chunks), **(output or {})),
         RunSettings(**(run or {})),

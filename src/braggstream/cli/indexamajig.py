@@ -35,6 +35,7 @@ from braggstream.model.settings import (
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
 from braggstream.steps.indexing import check_means, check_methods
+from braggstream.steps.indexing.methods import KNOWN_CELL_METHOD, NO_CELL_METHOD, NO_INDEXING
 from braggstream.steps.peaks import check_peak_method
 
 WRONG_USE = 1
@@ -86,7 +87,7 @@ def understand(words: Sequence[str]) -> Session:
         peaks=_peaks(options),
         indexing=_indexing(options),
         integration=_integration(options),
-        geometry=_geometry(options, geometry),
+        geometry=_geometry(options),
     )
     return Session(
         geometry=geometry,
@@ -174,6 +175,10 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
 def _indexing(options: dict[str, Any]) -> IndexingSettings:
     cell = None if options["pdb"] is None else read_cell(options["pdb"])
     methods = _methods(options["indexing"], cell)
+    if options["find_cell"] is not None and cell is not None:
+        raise UserError("--find-cell: the unit cell is given already, with -p: leave one of them out")
+    if options["find_cell"] is not None and methods == (NO_INDEXING,):
+        raise UserError("--find-cell needs lattices: leave --indexing=none out")
     for notice in check_methods(methods, has_cell=cell is not None):
         _say(notice)
     settings = IndexingSettings(
@@ -189,6 +194,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         ffbidx=FfbidxSettings(**_of_engine("ffbidx_", options)),
         xgandalf=XgandalfSettings(**_of_engine("xgandalf_", options)),
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
+        find_cell=options["find_cell"] is not None,
         solutions_file=options["fromfile_input_file"],
         asdf=AsdfSettings(fast=options["asdf_fast"]),
         wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
@@ -207,7 +213,7 @@ def _methods(words: str | None, cell: UnitCell | None) -> tuple[str, ...]:
     """Methods as typed; without `--indexing` the one for a known cell, or the one that needs none."""
     if words is not None:
         return tuple(word.strip() for word in words.split(","))
-    return ("asdf",) if cell is None else ("ffbidx",)
+    return (NO_CELL_METHOD,) if cell is None else (KNOWN_CELL_METHOD,)
 
 
 def _max_lattices(number: int) -> int:
@@ -243,7 +249,7 @@ def _integration(options: dict[str, Any]) -> IntegrationSettings:
     )
 
 
-def _geometry(options: dict[str, Any], geometry: Geometry) -> GeometrySettings:
+def _geometry(options: dict[str, Any]) -> GeometrySettings:
     mode, path = options["refine_geometry"], options["refined_geometry"]
     if mode not in ("off", "report", "live"):
         raise UserError(f"--refine-geometry={mode}: expected off, report or live")
@@ -252,11 +258,7 @@ def _geometry(options: dict[str, Any], geometry: Geometry) -> GeometrySettings:
             raise UserError("--refined-geometry is written by --refine-geometry=live or --refine-geometry=report")
         return GeometrySettings()
     path = path or str(Path(options["output"]).with_suffix(".refined.geom"))
-    for name in (geometry.path, options["output"], options["pdb"], options["input"], options["json_summary"]):
-        if name is not None and Path(path).resolve() == Path(name).resolve():
-            raise UserError(f"--refined-geometry={path} would overwrite {name}: give another name")
-    if not Path(path).parent.is_dir():
-        raise UserError(f"--refined-geometry={path}: there is no folder {Path(path).parent}")
+    _check_new_file("--refined-geometry", path, options)
     return GeometrySettings(refine=mode, refined_file=path)
 
 
@@ -285,6 +287,7 @@ def _integration_method(text: str) -> dict[str, Any]:
     return chosen
 
 
+FOUND_CELL = "Unit cell: found from the first hits, which were then indexed again"
 AUDIT = {
     "live": "Geometry refinement: live; detector_offset_x_mm, y and z in each chunk tell where it stood",
     "report": "Geometry refinement: report; nothing is applied",
@@ -301,8 +304,34 @@ def _output(options: dict[str, Any], words: Sequence[str], settings: Settings) -
         json_summary=options["json_summary"],
         command_line=("indexamajig", *words),
         indexing_words=options["indexing"] or ",".join(settings.indexing.methods),
-        audit_lines=(AUDIT[settings.geometry.refine],) if settings.geometry.refine != "off" else (),
+        found_cell_file=_found_cell_file(options),
+        audit_lines=_audit_lines(settings),
     )
+
+
+def _audit_lines(settings: Settings) -> tuple[str, ...]:
+    """Tell what happens to frames that the command line alone does not tell."""
+    lines = [] if settings.geometry.refine == "off" else [AUDIT[settings.geometry.refine]]
+    return (*lines, FOUND_CELL) if settings.indexing.find_cell else tuple(lines)
+
+
+def _found_cell_file(options: dict[str, Any]) -> str | None:
+    path = options["find_cell"]
+    if path is None:
+        return None
+    path = path or str(Path(options["output"]).with_suffix(".cell"))
+    _check_new_file("--find-cell", path, options)
+    return str(path)
+
+
+def _check_new_file(option: str, path: str, options: dict[str, Any]) -> None:
+    """Refuse a file that would overwrite another one of this run, or whose folder is not there."""
+    names = ("geometry", "output", "pdb", "input", "json_summary")
+    for name in (options[each] for each in names):
+        if name is not None and Path(path).resolve() == Path(name).resolve():
+            raise UserError(f"{option}={path} would overwrite {name}: give another name")
+    if not Path(path).parent.is_dir():
+        raise UserError(f"{option}={path}: there is no folder {Path(path).parent}")
 
 
 def _run(options: dict[str, Any]) -> RunSettings:
@@ -347,7 +376,7 @@ def _say_cell(indexing: IndexingSettings) -> None:
     _say(f"Indexing methods: {', '.join(indexing.methods)}")
     if indexing.methods != ("none",):
         switches = {
-            "cell check": indexing.check_cell,
+            "cell check": indexing.check_cell and (cell is not None or indexing.find_cell),
             "peak check": indexing.check_peaks,
             "refinement": indexing.refine,
             "multi-lattice": indexing.multi,

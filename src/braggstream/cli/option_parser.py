@@ -74,7 +74,9 @@ def _add(group: Any, option: Option) -> None:
     if option.kind == "undo":
         more["dest"] = option.default
     takes_value = option.kind in ("text", "integer", "number", "radii", "list") or bool(option.argument)
-    if not takes_value:
+    if option.kind == "optional":
+        more |= {"nargs": "?", "const": "", "metavar": option.argument}
+    elif not takes_value:
         more |= {"action": "store_const", "const": option.kind != "undo"}
     elif option.kind == "list":
         more |= {"action": "append", "metavar": option.argument}
@@ -89,7 +91,7 @@ def _help(option: Option) -> str:
         return f"refused: {text}"
     if option.kind == "ignored":
         return f"accepted without effect: {text}"
-    if option.kind in ("flag", "undo", "list") or option.default in (None, ""):
+    if option.kind in ("flag", "undo", "list", "optional") or option.default in (None, ""):
         return text
     shown = ",".join(f"{r:g}" for r in option.default) if option.kind == "radii" else option.default
     return f"{text} (default: {shown})"

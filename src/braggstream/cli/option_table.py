@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
-Kind = Literal["flag", "undo", "text", "integer", "number", "radii", "list", "refused", "ignored"]
+Kind = Literal["flag", "undo", "text", "integer", "number", "radii", "list", "optional", "refused", "ignored"]
 """`undo` takes back the flag that `default` names; the last one on the command line counts."""
 
 LARGEST = 2.0**31 - 1
@@ -182,6 +182,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             argument="METHODS",
         ),
         _option("-p --pdb", "text", "unit cell: CrystFEL cell file or PDB file", argument="FILE"),
+        _option(
+            "--find-cell",
+            "optional",
+            "find the unit cell from the first hits, write it to FILE (default: beside the stream file), and index "
+            "with it from then on, the first hits again too (beyond CrystFEL)",
+            argument="FILE",
+        ),
         _option(
             "--tolerance",
             "text",

@@ -119,6 +119,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     """Signatures that had to be compiled while this frame waited; 0 when everything was warm."""
     adjustment: int = 0
     """Number of the adjustments that the frame was processed with."""
+    cells: tuple[tuple[float, ...], ...] = ()
+    """Axes a*, b*, c* of its crystals, nine numbers each, while a unit cell is looked for [Å⁻¹]."""
     offsets: tuple[tuple[float, ...], ...] = ()
     """What its crystals know of where the detector stands, see `OffsetEstimate.numbers`."""
 

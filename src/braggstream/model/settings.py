@@ -162,6 +162,8 @@ class IndexingSettings:
     asdf: AsdfSettings = field(default_factory=AsdfSettings)
     solutions_file: str | None = None
     """List of lattices for the method `file` (`--fromfile-input-file`)."""
+    find_cell: bool = False
+    """Find the unit cell from the first hits, and index with it from then on (`--find-cell`)."""
     wavelength_estimate: float | None = None
     """[Å]; a frame more than 10 % off gives a warning."""
     camera_length_estimate: float | None = None
@@ -269,6 +271,8 @@ class OutputSettings:
     """The words of the command line, for the stream file's header."""
     indexing_words: str = ""
     """The methods as they go into the stream file's header."""
+    found_cell_file: str | None = None
+    """Where a unit cell that was found is written (`--find-cell=FILE`)."""
     audit_lines: tuple[str, ...] = ()
     """More about the session, for the header: short lines, readers take few bytes."""
 

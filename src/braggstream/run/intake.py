@@ -58,6 +58,14 @@ class Intake(Protocol):
         """Take back what a settled task occupied."""
         ...
 
+    def copy(self, task: Task) -> bytes:
+        """Copy what is needed to process a task for a second time, before it is released."""
+        ...
+
+    def again(self, task: Task, payload: bytes) -> Task | None:
+        """Give the task for a second time, with what was copied; None while there is no room for it."""
+        ...
+
     def close(self) -> None:
         """End."""
         ...
@@ -110,6 +118,14 @@ class FileIntake:
 
     def release(self, task: Task) -> None:
         """A frame in a file occupies nothing here."""
+
+    def copy(self, task: Task) -> bytes:
+        """A frame in a file can be read again: nothing is to be kept."""
+        return b""
+
+    def again(self, task: Task, payload: bytes) -> Task | None:
+        """Give the task for a second time."""
+        return task
 
     def close(self) -> None:
         """Stop to read, with the next entry that the list gives."""
@@ -192,6 +208,18 @@ class MessageIntake:
         """Free a task's slot."""
         assert isinstance(task, MessageTask)
         self._free.append(task.slot)
+
+    def copy(self, task: Task) -> bytes:
+        """Copy the message of a task, whose slot is not free yet."""
+        assert isinstance(task, MessageTask)
+        return bytes(self._memory.view(task.slot, task.n_bytes))
+
+    def again(self, task: Task, payload: bytes) -> Task | None:
+        """Put a message into a slot for a second time; None while all slots are taken."""
+        if not self._free:
+            return None
+        slot = self._free.pop()
+        return MessageTask(serial=task.serial, slot=slot, n_bytes=self._memory.fill(slot, payload))
 
     def close(self) -> None:
         """Disconnect."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import zmq
 
 from braggstream.formats.wire import FrameOutcome, Setup
+from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
@@ -20,6 +21,8 @@ from braggstream.model.settings import (
     ZmqSourceSettings,
 )
 from braggstream.pipeline.totals import Ledger
+from braggstream.run.cell_watcher import CellWatcher
+from braggstream.run.held_frames import HeldFrames
 from braggstream.run.intake import FileIntake, Intake, MessageIntake, soonest
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
@@ -140,6 +143,8 @@ class Session:
         self._supervisor = supervisor
         self._stop = stop
         self._watchers = watchers
+        self._finder = next((watcher for watcher in watchers if isinstance(watcher, CellWatcher)), None)
+        self._held = HeldFrames(intake, self._finder, report.say)
         self._is_open = False
         self._is_stopping = False
         self._error: BaseException | None = None
@@ -155,6 +160,8 @@ class Session:
             at_once = self._stop.n_received > 1 or not self._supervisor.is_warm
         finally:
             self._supervisor.close(at_once=at_once)
+            for outcome in self._held.abandon():
+                self._record(outcome)
         if self._error is not None:
             raise self._error
         return self._status()
@@ -167,6 +174,10 @@ class Session:
         return DONE if self._ledger.n_processed else NOTHING_PROCESSED
 
     def _is_done(self) -> bool:
+        return self._has_no_work and not self._held
+
+    @property
+    def _has_no_work(self) -> bool:
         return (self._is_stopping or self._intake.is_ended) and self._supervisor.n_open == 0
 
     def _turn(self) -> None:
@@ -174,12 +185,25 @@ class Session:
         self._heed_signals()
         for settled in self._supervisor.turn():
             self._settle(settled)
+        self._heed_cell()
         if self._supervisor.is_warm and not self._is_open and not self._is_stopping:
             self._is_open = True
             self._intake.open()
-        if self._is_open and not self._is_stopping:
+        if self._is_open and not self._is_stopping and not self._held.has_tasks:
             self._take()
         self._report.turn()
+
+    def _heed_cell(self) -> None:
+        """See to the results that wait for the unit cell."""
+        if not self._held or self._finder is None:
+            return
+        if self._has_no_work and not self._is_stopping:
+            self._adjust(self._finder.conclude(self._supervisor.adjustments), self._finder)
+        if self._is_stopping or not (self._finder.is_looking or self._held.is_known):
+            for outcome in self._held.give_up():
+                self._record(outcome)
+        for task in self._held.tasks():
+            self._supervisor.submit(task)
 
     def _take(self) -> None:
         """Take frames, as many as keep the workers busy, and hand them out."""
@@ -194,21 +218,32 @@ class Session:
             self._end(self._intake.error)
 
     def _settle(self, settled: Settled) -> None:
-        """Write a frame's chunk and count the frame."""
-        outcome = settled.outcome
+        """Write a frame's chunk and count the frame, unless it waits; learn from it."""
+        outcome = self._held.sift(settled)
+        self._intake.release(settled.task)
+        seen = settled.outcome if outcome is None else self._record(outcome)
+        for watcher in self._watchers:
+            self._adjust(watcher.see(seen, self._supervisor.adjustments), watcher)
+
+    def _adjust(self, wanted: Adjustments | None, watcher: Watcher) -> None:
+        """Have the frames that follow processed as a watcher wants it."""
+        if wanted is None:
+            return
+        self._supervisor.adjust(wanted)
+        if watcher is self._finder:
+            self._held.process_again(self._supervisor.adjustments.number)
+
+    def _record(self, outcome: FrameOutcome) -> FrameOutcome:
+        """Write a chunk and count its frame; gives what became of it."""
         if outcome.chunk:
             try:
                 self._sink.write(outcome.chunk)
             except (OSError, BraggstreamError) as error:
                 self._end(_output_error(error))
                 outcome = _unwritten(outcome, error)
-        self._intake.release(settled.task)
         self._ledger.settle(outcome)
         self._report.outcome(outcome)
-        for watcher in self._watchers:
-            wanted = watcher.see(outcome, self._supervisor.adjustments)
-            if wanted is not None:
-                self._supervisor.adjust(wanted)
+        return outcome
 
     def _end(self, error: BaseException) -> None:
         """Stop to take frames because of an error; it is raised when those in flight are finished."""

@@ -164,8 +164,15 @@ class FrameProcessor:
             timings={"load": loaded - started, **result.timings, "format": perf_counter() - found},
             n_compiled=self.n_compiled() - n_before,
             adjustment=self._adjustments.number,
+            cells=self._cells(result),
             offsets=tuple(estimate.numbers for estimate in result.offsets),
         )
+
+    def _cells(self, result: FrameResult) -> tuple[tuple[float, ...], ...]:
+        indexing = self._adjustments.indexing or self._setup.settings.indexing
+        if not indexing.find_cell:
+            return ()
+        return tuple(tuple(crystal.reciprocal_axes.ravel().tolist()) for crystal in result.crystals)
 
     def load(self, work: Work) -> Frame:
         """Decode a frame; raises `FrameError`."""

@@ -26,8 +26,13 @@ class Watcher(Protocol):
 
 def make_watchers(setup: Setup, run: RunSettings, say: Callable[[str], None]) -> list[Watcher]:
     """Make the watchers that the user chose; `say` writes a line to the log."""
-    if setup.settings.geometry.refine == "off":
-        return []
-    from braggstream.run.geometry_watcher import GeometryWatcher
+    watchers: list[Watcher] = []
+    if setup.settings.geometry.refine != "off":
+        from braggstream.run.geometry_watcher import GeometryWatcher
 
-    return [GeometryWatcher(setup, say)]
+        watchers.append(GeometryWatcher(setup, say))
+    if setup.settings.indexing.find_cell:
+        from braggstream.run.cell_watcher import CellWatcher
+
+        watchers.append(CellWatcher(setup, say))
+    return watchers

@@ -4,6 +4,7 @@ Nothing here loads a kernel, so that a parent process can check an option withou
 """
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ SEARCH_ONCE = frozenset({"ffbidx", "xgandalf", "taketwo"})
 """Methods that find with all peaks what they would find without the weakest ones: they are not tried again."""
 
 NO_INDEXING = "none"
+KNOWN_CELL_METHOD = "ffbidx"
+"""What is taken where a cell is known, if nothing else is wanted."""
+NO_CELL_METHOD = "asdf"
+"""What is taken where none is known."""
 
 _REFERENCE_METHODS = frozenset(
     {
@@ -111,6 +116,9 @@ def make_indexers(settings: IndexingSettings) -> "dict[str, Indexer]":
     check_methods(settings.methods, has_cell=settings.target_cell is not None)
     check_means(settings)
     names, _ = parse_methods(settings.methods)
+    if settings.find_cell:
+        # It is needed later: its kernels are to be ready by then.
+        import_module(INDEXERS[KNOWN_CELL_METHOD].partition(":")[0])
     indexers: dict[str, Indexer] = {}
     for name in names:
         if name != NO_INDEXING:
