@@ -4,6 +4,7 @@ One row an option.  The parser, `--help` and the reference page in the documenta
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 Kind = Literal["flag", "text", "integer", "number", "radii", "list", "refused", "ignored"]
@@ -93,7 +94,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option(
             "--peaks",
             "text",
-            "zaef, peakfinder8, msgpack, hdf5, cxi or none",
+            "zaef, peakfinder8, peakfinder9, msgpack, hdf5, cxi or none",
             default="zaef",
             argument="METHOD",
         ),
@@ -116,7 +117,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("--min-snr", "number", "lowest signal-to-noise ratio", default=5.0, argument="X"),
         _option("--min-pix-count", "integer", "fewest pixels of a peak (peakfinder8)", default=2, argument="N"),
         _option("--max-pix-count", "integer", "most pixels of a peak (peakfinder8)", default=200, argument="N"),
-        _option("--local-bg-radius", "integer", "radius of the local background [px]", default=3, argument="N"),
+        _option(
+            "--local-bg-radius",
+            "integer",
+            "radius of the local background (peakfinder8, peakfinder9) [px]",
+            default=3,
+            argument="N",
+        ),
         _option("--min-res", "number", "inner radius of the search (peakfinder8) [px]", default=0.0, argument="N"),
         _option(
             "--max-res",
@@ -125,18 +132,51 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             default=0.0,
             argument="N",
         ),
-        _off("--no-use-saturated", "drop saturated peaks"),
+        _off("--no-use-saturated", "drop saturated peaks (zaef, peakfinder8, supplied peaks)"),
+        _option("--use-saturated", "ignored", "the default", hidden=True),
         _off("--no-revalidate", "use supplied peaks untouched"),
         _off("--no-half-pixel-shift", "do not add half a pixel to supplied positions"),
         _off("--check-hdf5-snr", "apply --min-snr to supplied peaks"),
-        _option("--peakfinder8-fast", "ignored", "exact statistics are as fast here"),
-        _option("--median-filter", "refused", "not available in this version: leave it out", argument="N"),
-        _option("--filter-noise", "refused", "it erases every frame in CrystFEL: leave it out"),
-        _option("--hdf5-peaks", "refused", "set peak_list in the geometry file instead", argument="PATH"),
-        _option("--min-snr-biggest-pix", "ignored", "only concerns peakfinder9", argument="X"),
-        _option("--min-snr-peak-pix", "ignored", "only concerns peakfinder9", argument="X"),
-        _option("--min-sig", "ignored", "only concerns peakfinder9", argument="X"),
-        _option("--min-peak-over-neighbour", "ignored", "only concerns peakfinder9", argument="X"),
+        _off("--peakfinder8-fast", "background statistics from 100 pixels of each radius (peakfinder8)"),
+        _option(
+            "--min-snr-biggest-pix",
+            "number",
+            "lowest signal of a peak's highest pixel (peakfinder9) [standard deviations]",
+            default=7.0,
+            argument="X",
+        ),
+        _option(
+            "--min-snr-peak-pix",
+            "number",
+            "lowest signal of a peak's other pixels (peakfinder9) [standard deviations]",
+            default=6.0,
+            argument="X",
+        ),
+        _option(
+            "--min-sig",
+            "number",
+            "lowest background deviation that is reckoned with (peakfinder9) [detector units]",
+            default=11.0,
+            argument="ADU",
+        ),
+        _option(
+            "--min-peak-over-neighbour",
+            "number",
+            "how much higher a peak is than pixels one window radius away (peakfinder9) [detector units]",
+            default=-inf,
+            argument="ADU",
+        ),
+        _option(
+            "--median-filter",
+            "integer",
+            "subtract the median of the square of this half-width before the search [px]",
+            default=0,
+            argument="N",
+        ),
+        _off("--filter-noise", "before the search, set to zero what touches a negative pixel"),
+        _option(
+            "--hdf5-peaks", "text", "place of the peak list, in place of peak_list in the geometry", argument="PATH"
+        ),
     ),
     "Indexing": (
         _option("-z --indexing", "text", "methods, tried in order: ffbidx, or none", argument="METHODS"),
