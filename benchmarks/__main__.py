@@ -7,7 +7,7 @@ import statistics
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import end_to_end, stages
+from benchmarks import end_to_end, peaks, stages
 
 KEPT = Path(__file__).parent / "results" / "last.json"
 SIZES = (1024, 2048, 4096)
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help=f"keep the figures in {KEPT.name}")
     chosen = parser.parse_args()
     before = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    found = {"machine": platform.processor() or platform.machine(), "stages": [], "end_to_end": {}}
+    found = {"machine": platform.processor() or platform.machine(), "stages": [], "peaks": [], "end_to_end": {}}
     print(f"{'frame':>14} {'stage':>12} {'ms':>9} {'passes':>8} {'before':>8}")
     for size in SIZES[:1] if chosen.quick else SIZES:
         for dtype in DTYPES:
@@ -30,6 +30,9 @@ def main() -> None:
                 ratio = ms / measured.pass_ms
                 last = _passes_before(before, measured.size, dtype, stage)
                 print(f"{measured.size:>6} {dtype:>7} {stage:>12} {ms:9.3f} {ratio:8.2f} {last:>8}")
+            for row in peaks.measure(size, dtype):
+                found["peaks"].append(asdict(row))
+                print(f"{row.size:>6} {dtype:>7} {row.stage:>12} {row.least_ms:9.3f} {row.passes:8.2f} {'':>8}")
     runs = [end_to_end.measure() for _ in range(1 if chosen.quick else 3)]
     rate = statistics.median(run["frames_per_s"] for run in runs)
     found["end_to_end"] = {"frames_per_s": rate, "runs": runs}
