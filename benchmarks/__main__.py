@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from benchmarks import end_to_end, growth, stages
+from benchmarks import end_to_end, growth, peaks, stages
 
 KEPT = Path(__file__).parent / "results" / "last.json"
 SIZES = (1024, 2048, 4096)
 DTYPES = ("uint16", "int32", "float32")
-PARTS = ("stages", "growth", "end_to_end")
+PARTS = ("stages", "peaks", "growth", "end_to_end")
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
     found = {"machine": _processor()}
     measures: dict[str, Callable[[bool, dict], object]] = {
         "stages": _stages,
+        "peaks": _peaks,
         "growth": _growth,
         "end_to_end": _end_to_end,
     }
@@ -51,6 +52,20 @@ def _stages(is_quick: bool, kept: dict) -> list[dict]:
                 print(
                     f"{measured.size:>6} {dtype:>7} {stage:>12} {ms:9.3f} {ms / measured.pass_ms:8.2f} {passes:>8}"
                 )
+    return rows
+
+
+def _peaks(is_quick: bool, kept: dict) -> list[dict]:
+    """Least milliseconds of each search, bad pixels included, and multiples of one plain pass over the frame."""
+    rows = []
+    before = {(row["size"], row["dtype"], row["stage"]): row["passes"] for row in kept.get("peaks", ())}
+    for size in SIZES[:1] if is_quick else SIZES:
+        for dtype in DTYPES:
+            for row in peaks.measure(size, dtype):
+                rows.append(asdict(row))
+                passes = before.get((row.size, dtype, row.stage))
+                last = "-" if passes is None else f"{passes:.2f}"
+                print(f"{row.size:>6} {dtype:>7} {row.stage:>12} {row.least_ms:9.3f} {row.passes:8.2f} {last:>8}")
     return rows
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,8 @@ def understand(words: Sequence[str]) -> Session:
     if options["geometry"] is None:
         raise UserError("a geometry file is needed: give it with -g FILE")
     geometry = read_geometry(options["geometry"])
+    if options["hdf5_peaks"] is not None:
+        geometry = replace(geometry, peak_list=options["hdf5_peaks"], _cache={})
     source = _source(options)
     if options["peaks"] in SUPPLIED_PEAKS and geometry.peak_list is None:
         raise UserError(f"--peaks={options['peaks']} needs  peak_list = PLACE  in {geometry.path}")
@@ -160,7 +162,10 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
     radii = options["peak_radius"] or options["int_radius"] or DEFAULT_RADII
     check_peak_method(options["peaks"])
     same = ("threshold", "min_squared_gradient", "min_snr", "min_pix_count", "max_pix_count")
-    more = ("local_bg_radius", "min_res", "max_res", "min_peaks")
+    more = ("local_bg_radius", "min_res", "max_res", "min_peaks", "median_filter", "filter_noise")
+    of_peakfinder9 = ("min_snr_biggest_pix", "min_snr_peak_pix", "min_sig", "min_peak_over_neighbour")
+    if options["filter_noise"]:
+        _say("--filter-noise: pixels beside a negative one become zero; CrystFEL would make the whole frame zero")
     return PeakSettings(
         method=options["peaks"],
         radii=radii,
@@ -168,7 +173,8 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
         revalidate=not options["no_revalidate"],
         check_snr=options["check_hdf5_snr"],
         half_pixel_shift=not options["no_half_pixel_shift"],
-        **{name: options[name] for name in same + more},
+        fast=options["peakfinder8_fast"],
+        **{name: options[name] for name in same + more + of_peakfinder9},
     )
 
 

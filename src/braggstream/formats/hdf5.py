@@ -144,9 +144,7 @@ class Hdf5Frame:
 
     def _cxi_peaks(self, group: str) -> SuppliedPeaks:
         counts = self._opened.dataset(f"{group}/nPeaks")
-        row = self._event.indices[0] if self._event.indices else None
-        if row is None:
-            raise MismatchError(f"event {self._event} has no number, which a CXI peak list needs")
+        row = self._row_of_peaks(counts)
         if counts.ndim != 1 or row >= counts.shape[0]:
             raise MismatchError(f"{group}/nPeaks has the shape {counts.shape}, frame {row} is not in it")
         n_peaks = int(counts[row])
@@ -155,6 +153,11 @@ class Hdf5Frame:
             for name in ("peakXPosRaw", "peakYPosRaw", "peakTotalIntensity")
         ]
         return SuppliedPeaks(fs=columns[0], ss=columns[1], intensity=columns[2])
+
+    def _row_of_peaks(self, counts: h5py.Dataset) -> int:
+        if not self._event.indices:
+            raise MismatchError(f"event {self._event} has no number, which a CXI peak list needs")
+        return self._event.indices[0]
 
     def _cxi_column(self, path: str, row: int, n_peaks: int) -> NDArray[np.float64]:
         dataset = self._opened.dataset(path)
@@ -187,6 +190,12 @@ class StreamedHdf5Frame(Hdf5Frame):
                     f"panel {panel.name} has a % placeholder, which a streamed file has not: use dim0 = 0"
                 )
         return super().image()
+
+    def _row_of_peaks(self, counts: h5py.Dataset) -> int:
+        """A message holds one frame: its peaks are the only row there is."""
+        if counts.shape != (1,):
+            raise MismatchError(f"{counts.name} has the shape {counts.shape}, a message has peaks of one frame")
+        return 0
 
     def masks(self) -> Sequence[MaskArray]:
         """Masks from files of their own are read once for all messages."""

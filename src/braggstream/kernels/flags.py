@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels._jit import fast_jit, jit
+from braggstream.kernels.blocks import BLOCK
 from braggstream.kernels.layout import CORNER, FS, HEIGHT, N_COLUMNS, OFFSET, SS, START, STRIDE, WIDTH
 
 Array = NDArray[Any]
@@ -19,9 +20,6 @@ Map = NDArray[np.uint8]
 
 MIN_X, MAX_X, MIN_Y, MAX_Y = range(4)
 """Columns of the lab regions."""
-
-BLOCK = 64
-"""Pixels of a row that are looked at together."""
 
 
 @jit

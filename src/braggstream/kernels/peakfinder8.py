@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels._jit import inline_jit, jit
+from braggstream.kernels.blocks import BLOCK, STRIP, any_from
 from braggstream.kernels.layout import HEIGHT, N_COLUMNS, OFFSET, START, STRIDE, WIDTH
 from braggstream.kernels.radial_bins import NO_BIN
 
-BLOCK, STRIP = 64, 16
-"""Pixels of a row that are looked at together, at first and where one of them is high."""
 TINY = 1e-10
 FLAT_SIGMA = 0.01
 """Background deviation where none can be measured."""
@@ -145,14 +144,6 @@ def _measure(
     return True, highest, fs + 0.5, ss + 0.5, total
 
 
-@inline_jit
-def _any_above(values: NDArray[Any], limit: Any) -> bool:
-    is_high = False
-    for i in range(values.shape[0]):
-        is_high |= values[i] > limit
-    return is_high
-
-
 @jit
 def find_peaks(
     pixels: NDArray[Any],
@@ -161,7 +152,7 @@ def find_peaks(
     bins: NDArray[np.uint16],
     offset: NDArray[np.float64],
     upper: NDArray[np.float64],
-    lowest_limit: NDArray[Any],
+    lowest: NDArray[Any],
     max_adu: NDArray[np.float64],
     min_snr: float,
     pixel_counts: tuple[int, int],
@@ -184,8 +175,8 @@ def find_peaks(
         Radial bins of all pixels.
     offset, upper : float64[n_bins + 1]
         Background and limit of each bin; the last limit is +inf.
-    lowest_limit : T[1]
-        No pixel that is not above it is above the limit of any bin; blocks without such pixels are passed over.
+    lowest : T[1]
+        No smaller pixel is above the limit of any bin; blocks of smaller pixels are passed over.
     max_adu : float64[n_panels]
         Peaks whose maximum above the background is larger are dropped; +inf keeps them.
     min_snr : float64
@@ -215,11 +206,11 @@ def find_peaks(
             row = place[OFFSET] + ss * place[STRIDE]
             for start_fs in range(1, width - 1, BLOCK):
                 stop_fs = min(start_fs + BLOCK, width - 1)
-                if not _any_above(pixels[row + start_fs : row + stop_fs], lowest_limit[0]):
+                if not any_from(pixels[row + start_fs : row + stop_fs], lowest[0]):
                     continue
                 for strip_fs in range(start_fs, stop_fs, STRIP):
                     values = pixels[row + strip_fs : row + min(strip_fs + STRIP, stop_fs)]
-                    if not _any_above(values, lowest_limit[0]):
+                    if not any_from(values, lowest[0]):
                         continue
                     for i in range(values.shape[0]):
                         index = ss * width + strip_fs + i

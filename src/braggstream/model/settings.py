@@ -36,7 +36,7 @@ class PeakSettings:
     """How peaks are found (`--peaks` and the options of each method)."""
 
     method: str = "zaef"
-    """`zaef`, `peakfinder8`, `msgpack`, `hdf5`, `cxi` or `none` (`--peaks`)."""
+    """`zaef`, `peakfinder8`, `peakfinder9`, `msgpack`, `hdf5`, `cxi` or `none` (`--peaks`)."""
     threshold: float = 800.0
     """Lowest pixel value of a peak [detector units] (`--threshold`)."""
     min_squared_gradient: float = 100000.0
@@ -48,7 +48,19 @@ class PeakSettings:
     max_pix_count: int = 200
     """Most pixels of a peak (`--max-pix-count`)."""
     local_bg_radius: int = 3
-    """Half of the local background's half-width [px] (`--local-bg-radius`)."""
+    """Half of the local background's half-width; of peakfinder9's window all of it [px] (`--local-bg-radius`)."""
+    min_snr_biggest_pix: float = 7.0
+    """Lowest signal of a peak's highest pixel [standard deviations of the background] (`--min-snr-biggest-pix`)."""
+    min_snr_peak_pix: float = 6.0
+    """Lowest signal of a peak's other pixels [standard deviations of the background] (`--min-snr-peak-pix`)."""
+    min_sig: float = 11.0
+    """Lowest standard deviation of the background that is reckoned with [detector units] (`--min-sig`)."""
+    min_peak_over_neighbour: float = -inf
+    """How much higher a peak is than the middle of the window's sides (`--min-peak-over-neighbour`)."""
+    median_filter: int = 0
+    """Half-width of the median filter; 0 = none [px] (`--median-filter`)."""
+    filter_noise: bool = False
+    """Set to zero what has a negative pixel in its 3 x 3 neighbourhood (`--filter-noise`)."""
     min_res: float = 0.0
     """Inner radius of the search, from the beam axis [px] (`--min-res`)."""
     max_res: float = 0.0

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.flags import BLOCK, mark_bits, mark_lab_regions, mark_values, mark_wide_angles, restore
+from braggstream.kernels.blocks import BLOCK
+from braggstream.kernels.flags import mark_bits, mark_lab_regions, mark_values, mark_wide_angles, restore
 from braggstream.kernels.layout import CORNER
 from braggstream.model.detector import Detector
 from braggstream.model.errors import MismatchError

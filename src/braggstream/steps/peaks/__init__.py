@@ -19,6 +19,7 @@ def no_peaks(_: PeakSettings) -> PeakFinder:
 PEAK_METHODS: Mapping[str, str] = {
     "zaef": "braggstream.steps.peaks.zaef:Zaef",
     "peakfinder8": "braggstream.steps.peaks.peakfinder8:Peakfinder8",
+    "peakfinder9": "braggstream.steps.peaks.peakfinder9:Peakfinder9",
     "msgpack": "braggstream.steps.peaks.supplied:SuppliedPeakFinder",
     "hdf5": "braggstream.steps.peaks.supplied:SuppliedPeakFinder",
     "cxi": "braggstream.steps.peaks.supplied:SuppliedPeakFinder",
@@ -38,5 +39,11 @@ def check_peak_method(name: str) -> None:
 def make_peak_finder(settings: PeakSettings) -> PeakFinder:
     """Make the peak finder that the user chose; raises `UserError` where there is none."""
     check_peak_method(settings.method)
+    if settings.median_filter < 0:
+        raise UserError(f"--median-filter={settings.median_filter}: expected a half-width in pixels, 0 for none")
     finder: PeakFinder = make(PEAK_METHODS[settings.method], settings)
+    if settings.method != "none" and (settings.median_filter > 0 or settings.filter_noise):
+        from braggstream.steps.peaks.filters import FilteredSearch
+
+        return FilteredSearch(settings, finder)
     return finder

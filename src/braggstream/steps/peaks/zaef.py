@@ -6,6 +6,10 @@ from braggstream.kernels.zaef import find_peaks
 from braggstream.model.frame import Frame
 from braggstream.model.peaks import PeakTable
 from braggstream.model.settings import PeakSettings
+from braggstream.steps.peaks.scratch import Scratch, smallest_above
+
+ROUNDING = 1e-6
+"""Pixels are compared with the threshold in single precision, as in the reference."""
 
 
 class Zaef:
@@ -14,9 +18,11 @@ class Zaef:
     def __init__(self, settings: PeakSettings) -> None:
         self._settings = settings
         self._peaks = np.empty((4096, 4))
+        self._scratch = Scratch()
 
     def __call__(self, frame: Frame) -> PeakTable:
         """Find the peaks of a frame."""
+        self._scratch.fit(frame.detector)
         n_peaks = self._search(frame)
         while n_peaks > len(self._peaks):
             self._peaks = np.empty((2 * n_peaks, 4))
@@ -30,13 +36,15 @@ class Zaef:
                 frame.pixels,
                 frame.panel_table,
                 frame.bad,
-                chosen.threshold,
-                chosen.min_squared_gradient,
+                smallest_above(chosen.threshold - ROUNDING * max(abs(chosen.threshold), 1.0), frame.pixels.dtype),
+                (chosen.threshold, chosen.min_squared_gradient),
                 chosen.min_snr,
                 chosen.radii,
                 detector.max_adu,
                 chosen.use_saturated,
                 detector.adu_per_photon,
+                self._scratch.seen,
+                self._scratch.queue,
                 self._peaks,
             )
         )
