@@ -1,15 +1,33 @@
 """peakfinder9, the filters before a search, and peakfinder8 from a sample."""
 
 from dataclasses import replace
+from inspect import signature
 
+import msgspec
 import numpy as np
 import pytest
 
+from braggstream.formats.geom import parse_geometry
+from braggstream.kernels import (
+    filters,
+    flags,
+    peakfinder8,
+    peakfinder9,
+    radial,
+    radial_bins,
+    radial_counts,
+    radial_sums,
+    three_rings,
+    zaef,
+)
+from braggstream.kernels._jit import n_compiled
 from braggstream.kernels.radial_counts import count_values
 from braggstream.model.errors import UserError
+from braggstream.model.frame import Message
 from braggstream.model.mask import BadMap
-from braggstream.model.settings import PeakSettings
-from braggstream.steps.peaks import make_peak_finder
+from braggstream.model.settings import FrameSettings, PeakSettings
+from braggstream.pipeline.loading import FrameLoader
+from braggstream.steps.peaks import PEAK_METHODS, make_peak_finder
 from steps import naive_filters, naive_peaks
 from steps.golden_frames import panel_table
 from steps.made_frames import made_detector, made_frame
@@ -179,3 +197,48 @@ def test_zaef_with_thresholds_at_and_below_zero(dtype, threshold):
     frame = made_frame(detector, made_images(rng, dtype, background=0.2))
     chosen = PeakSettings(threshold=threshold, min_squared_gradient=50, min_snr=3, radii=(2, 3, 4))
     assert_same(make_peak_finder(chosen)(frame), naive_peaks.zaef(frame, chosen))
+
+
+FLAGGED = """\
+photon_energy = 9000 eV
+clen = 0.1 m
+res = 10000
+adu_per_photon = 1
+flag_lessthan = -50
+flag_equal = 77
+data = image
+p/min_fs = 0
+p/max_fs = 89
+p/min_ss = 0
+p/max_ss = 69
+p/corner_x = -40
+p/corner_y = -30
+p/fs = x
+p/ss = y
+"""
+MODULES = (
+    filters, flags, peakfinder8, peakfinder9, radial, radial_bins, radial_counts, radial_sums, three_rings, zaef,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_no_search_compiles_anything_after_the_warm_up(dtype):
+    for module in MODULES:
+        for each in [np.dtype(dtype), np.dtype("float32")][: 2 * len(signature(module.warm_up).parameters)] or [
+            None
+        ]:
+            module.warm_up(*[each][: len(signature(module.warm_up).parameters)])
+    rng = np.random.default_rng(58)
+    images = [made_images(rng, dtype, sizes=[(90, 70)])[0] for _ in range(3)]
+    images.append(rng.integers(-60, 60000, (70, 90)).astype(dtype))
+    before = n_compiled()
+    loader = FrameLoader(parse_geometry(FLAGGED), FrameSettings(data_format="msgpack"))
+    finders = [make_peak_finder(PeakSettings(method=name, threshold=12)) for name in PEAK_METHODS]
+    finders += [make_peak_finder(replace(PF8, fast=True)), make_peak_finder(replace(PF8, median_filter=1))]
+    for serial, image in enumerate(images):
+        data = {"type": np.dtype(dtype).str, "shape": [70, 90], "data": image.tobytes()}
+        frame = loader.from_message(Message(payload=msgspec.msgpack.encode({"image": data}), serial=serial))
+        assert frame.bad_map.pixels is frame.bad
+        for find_peaks in finders:
+            find_peaks(frame)
+    assert n_compiled() == before

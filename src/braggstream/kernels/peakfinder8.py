@@ -18,6 +18,9 @@ TINY = 1e-10
 FLAT_SIGMA = 0.01
 """Background deviation where none can be measured."""
 
+GROUP = 32
+"""Bins whose limits are looked at together."""
+
 PANEL, PEAK_FS, PEAK_SS, INTENSITY = range(4)
 """Columns of a found peak."""
 N_PEAK_COLUMNS = 4
@@ -29,6 +32,7 @@ def _grow(
     place: NDArray[np.int64],
     masked: NDArray[np.uint16],
     upper: NDArray[np.float64],
+    lowest: Any,
     seen: NDArray[np.uint8],
     queue: NDArray[np.int32],
     start: int,
@@ -50,9 +54,11 @@ def _grow(
                 if x < 0 or x >= width:
                     continue
                 index = y * width + x
-                if seen[first + index]:
+                value = pixels[place[OFFSET] + y * place[STRIDE] + x]
+                # First what is at hand: the other two are far away in memory.
+                if not value >= lowest or seen[first + index]:
                     continue
-                if np.float64(pixels[place[OFFSET] + y * place[STRIDE] + x]) > upper[masked[first + index]]:
+                if np.float64(value) > upper[masked[first + index]]:
                     seen[first + index] = 1
                     queue[end] = index
                     end += 1
@@ -144,6 +150,14 @@ def _measure(
     return True, highest, fs + 0.5, ss + 0.5, total
 
 
+@inline_jit
+def _any_above(values: NDArray[Any], limit: float) -> bool:
+    is_high = False
+    for i in range(values.shape[0]):
+        is_high |= bool(np.float64(values[i]) > limit)
+    return is_high
+
+
 @jit
 def find_peaks(
     pixels: NDArray[Any],
@@ -153,6 +167,8 @@ def find_peaks(
     offset: NDArray[np.float64],
     upper: NDArray[np.float64],
     lowest: NDArray[Any],
+    block_bins: NDArray[np.uint16],
+    coarse: NDArray[np.float64],
     max_adu: NDArray[np.float64],
     min_snr: float,
     pixel_counts: tuple[int, int],
@@ -177,6 +193,10 @@ def find_peaks(
         Background and limit of each bin; the last limit is +inf.
     lowest : T[1]
         No smaller pixel is above the limit of any bin; blocks of smaller pixels are passed over.
+    block_bins : uint16[n_blocks, 2]
+        Nearest and farthest bin of each block, see `find_block_bins`.
+    coarse : float64[n_groups]
+        Lowest limit of each group of `GROUP` bins.
     max_adu : float64[n_panels]
         Peaks whose maximum above the background is larger are dropped; +inf keeps them.
     min_snr : float64
@@ -196,7 +216,7 @@ def find_peaks(
     int
         Number of peaks.
     """
-    n_peaks = 0
+    n_peaks, n_blocks = 0, 0
     budget = peaks.shape[0]
     for panel in range(table.shape[0]):
         place = table[panel]
@@ -206,13 +226,21 @@ def find_peaks(
             row = place[OFFSET] + ss * place[STRIDE]
             for start_fs in range(1, width - 1, BLOCK):
                 stop_fs = min(start_fs + BLOCK, width - 1)
+                n_blocks += 1
                 if not any_from(pixels[row + start_fs : row + stop_fs], lowest[0]):
                     continue
+                # The bin of a pixel is far away in memory: most blocks are judged by all bins that they touch.
+                limit = np.inf
+                nearest, farthest = block_bins[n_blocks - 1]
+                for group in range(nearest // GROUP, farthest // GROUP + 1):
+                    limit = min(limit, coarse[group])
                 for strip_fs in range(start_fs, stop_fs, STRIP):
                     values = pixels[row + strip_fs : row + min(strip_fs + STRIP, stop_fs)]
-                    if not any_from(values, lowest[0]):
+                    if not _any_above(values, limit):
                         continue
                     for i in range(values.shape[0]):
+                        if not np.float64(values[i]) > limit:
+                            continue
                         index = ss * width + strip_fs + i
                         number = np.uint64(masked[first + index])
                         if not np.float64(values[i]) > upper[number] or seen[first + index]:
@@ -220,7 +248,7 @@ def find_peaks(
                         start = n_queued
                         queue[start] = index
                         seen[first + index] = 1
-                        n_queued = _grow(pixels, place, masked, upper, seen, queue, start)
+                        n_queued = _grow(pixels, place, masked, upper, lowest[0], seen, queue, start)
                         if not pixel_counts[0] <= n_queued - start <= pixel_counts[1]:
                             continue
                         region = queue[start:n_queued]
@@ -253,6 +281,8 @@ def warm_up(dtype: np.dtype[Any]) -> None:
         np.zeros(2),
         np.zeros(2),
         np.zeros(1, dtype),
+        np.zeros((1, 2), np.uint16),
+        np.zeros(1),
         np.zeros(1),
         5.0,
         (1, 2),

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels._jit import jit
+from braggstream.kernels.blocks import BLOCK
 from braggstream.kernels.layout import CORNER, FS, HEIGHT, N_COLUMNS, OFFSET, SS, START, STRIDE, WIDTH
 
 NO_BIN = 65535
@@ -102,6 +103,35 @@ def mask_bins(
 
 
 @jit
+def find_block_bins(bins: NDArray[np.uint16], table: NDArray[np.int64], ranges: NDArray[np.uint16]) -> None:
+    """Find the nearest and the farthest bin of each block of pixels.
+
+    Parameters
+    ----------
+    bins : uint16[n_pixels]
+        Radial bins.
+    table : int64[n_panels, 5]
+        Place of each panel, see `layout`.
+    ranges : uint16[n_blocks, 2], written
+        Smallest and largest bin of the blocks of `BLOCK` pixels, row after row, without the pixels at the panel's
+        edges.  Where no pixel has a bin, the first number is larger.
+    """
+    n_blocks = 0
+    for panel in range(table.shape[0]):
+        width = table[panel, WIDTH]
+        for ss in range(1, table[panel, HEIGHT] - 1):
+            row = bins[table[panel, START] + ss * width : table[panel, START] + (ss + 1) * width]
+            for start in range(1, width - 1, BLOCK):
+                nearest, farthest = np.uint16(NO_BIN), np.uint16(0)
+                for number in row[start : min(start + BLOCK, width - 1)]:
+                    if number != NO_BIN:
+                        nearest, farthest = min(nearest, number), max(farthest, number)
+                ranges[n_blocks, 0] = nearest
+                ranges[n_blocks, 1] = farthest
+                n_blocks += 1
+
+
+@jit
 def count_bins(
     masked: NDArray[np.uint16], table: NDArray[np.int64], row_step: int, totals: NDArray[np.int64]
 ) -> None:
@@ -188,5 +218,6 @@ def warm_up() -> None:
     bin_pixels(np.zeros((1, 3, 3)), np.ones(1), table, 0.0, 0.0, bins)
     mask_bins(bins, np.zeros(1, np.uint8), np.zeros((1, 2), np.int64), bins.copy(), np.zeros(2, np.int64))
     totals = np.zeros((2, 1), np.int64)
+    find_block_bins(bins, table, np.zeros((1, 2), np.uint16))
     count_bins(bins, table, 1, totals)
     sample_bins(bins, table, 1, totals, 1, index, index.copy())

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.peakfinder8 import INTENSITY, N_PEAK_COLUMNS, PANEL, PEAK_FS, PEAK_SS, find_peaks
+from braggstream.kernels.peakfinder8 import GROUP, INTENSITY, N_PEAK_COLUMNS, PANEL, PEAK_FS, PEAK_SS, find_peaks
 from braggstream.model.detector import Detector
 from braggstream.model.frame import Frame
 from braggstream.model.peaks import PeakTable
@@ -40,8 +40,10 @@ class Peakfinder8:
             offset,
             upper,
             smallest_above(float(upper.min()), frame.pixels.dtype),
+            bins.of_blocks,
+            _lowest_of_groups(upper),
             _no_limit(detector) if chosen.use_saturated else detector.max_adu,
-            chosen.min_snr,
+            float(chosen.min_snr),
             (chosen.min_pix_count, chosen.max_pix_count),
             chosen.local_bg_radius,
             self._scratch.seen,
@@ -50,6 +52,13 @@ class Peakfinder8:
         )
         found = self._peaks[:n_peaks]
         return PeakTable.from_columns(*(found[:, column] for column in (PANEL, PEAK_FS, PEAK_SS, INTENSITY)))
+
+
+def _lowest_of_groups(upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the lowest limit of each group of bins, float64[n_groups]."""
+    padded = np.full(-(-len(upper) // GROUP) * GROUP, np.inf)
+    padded[: len(upper)] = upper
+    return np.asarray(padded.reshape(-1, GROUP).min(axis=1))
 
 
 def _no_limit(detector: Detector) -> NDArray[np.float64]:

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.radial_bins import bin_pixels, count_bins, mask_bins, sample_bins
+from braggstream.kernels.blocks import BLOCK
+from braggstream.kernels.radial_bins import bin_pixels, count_bins, find_block_bins, mask_bins, sample_bins
 from braggstream.model.detector import Detector
 from braggstream.model.frame import Frame
 
@@ -30,6 +31,8 @@ class RadialBins:
         self.n_bins = 0
         self.n_pixels = np.empty(0, np.int64)
         """Number of good pixels of each bin, and of the others, int64[n_bins + 1]."""
+        self.of_blocks = np.empty((0, 2), np.uint16)
+        """Nearest and farthest bin of each block of pixels, uint16[n_blocks, 2]; see `find_block_bins`."""
         self.sample = np.empty((2, 0), np.int64)
         """Sampled pixels, bin after bin: where in detector order, and where in the frame's pixels, int64[2, n]."""
         self.sample_first = np.empty(0, np.int64)
@@ -68,6 +71,9 @@ class RadialBins:
         if self.all.size != detector.n_pixels:
             self.all, self.good = np.empty((2, detector.n_pixels), np.uint16)
         self.n_bins = bin_pixels(detector.poses, detector.pixel_size, table, *self._radii, self.all)
+        n_rows, n_in_row = np.maximum(detector.height - 2, 0), np.maximum(detector.width - 2, 0)
+        self.of_blocks = np.empty((int((n_rows * -(-n_in_row // BLOCK)).sum()), 2), np.uint16)
+        find_block_bins(self.all, table, self.of_blocks)
         self._table, self._base = table.copy(), None
         self.good[:] = self.n_bins
         self.n_pixels = np.zeros(self.n_bins + 1, np.int64)

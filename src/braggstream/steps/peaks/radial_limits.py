@@ -41,8 +41,8 @@ class RadialLimits:
     """Finds the limits of frames; keeps scratch memory between them."""
 
     def __init__(self, threshold: float, min_snr: float, *, from_sample: bool) -> None:
-        self._threshold = threshold
-        self._min_snr = min_snr
+        # A whole number would be another type to the kernels.
+        self._threshold, self._min_snr = float(threshold), float(min_snr)
         self._from_sample = from_sample
         self._counts = np.empty(0, np.int32)
         self._rare_bins, self._rare_values = np.empty(0, np.uint16), np.empty(0)

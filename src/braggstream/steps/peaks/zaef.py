@@ -31,15 +31,16 @@ class Zaef:
 
     def _search(self, frame: Frame) -> int:
         chosen, detector = self._settings, frame.detector
+        inner, middle, outer = chosen.radii
         return int(
             find_peaks(
                 frame.pixels,
                 frame.panel_table,
                 frame.bad,
                 smallest_above(chosen.threshold - ROUNDING * max(abs(chosen.threshold), 1.0), frame.pixels.dtype),
-                (chosen.threshold, chosen.min_squared_gradient),
-                chosen.min_snr,
-                chosen.radii,
+                (float(chosen.threshold), float(chosen.min_squared_gradient)),
+                float(chosen.min_snr),
+                (float(inner), float(middle), float(outer)),
                 detector.max_adu,
                 chosen.use_saturated,
                 detector.adu_per_photon,
