@@ -27,6 +27,7 @@ from braggstream.model.frame import Message
 from braggstream.model.mask import BadMap
 from braggstream.model.settings import FrameSettings, PeakSettings
 from braggstream.pipeline.loading import FrameLoader
+from braggstream.steps import peaks
 from braggstream.steps.peaks import PEAK_METHODS, make_peak_finder
 from steps import naive_filters, naive_peaks
 from steps.golden_frames import panel_table
@@ -104,7 +105,7 @@ def test_a_search_sees_filtered_pixels(dtype, radius, noise):
             seen.extend(frame.panel_pixels(panel).copy() for panel in range(2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(make_peak_finder.__globals__["PEAK_METHODS"], "zaef", Sees)
+        patch.setattr(peaks, "make", lambda _, settings: Sees(settings))
         make_peak_finder(PeakSettings(median_filter=radius, filter_noise=noise))(frame)
     if radius or noise:
         for found, expected in zip(seen, filtered, strict=True):

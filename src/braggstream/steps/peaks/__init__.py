@@ -30,8 +30,6 @@ PEAK_METHODS: Mapping[str, str] = {
 
 def check_peak_method(name: str) -> None:
     """Raise `UserError` where there is no such method."""
-    if name == "peakfinder9":
-        raise UserError(f"--peaks={name}: not available in this version; there are {', '.join(PEAK_METHODS)}")
     if name not in PEAK_METHODS:
         raise UserError(f"--peaks={name}: expected one of {', '.join(PEAK_METHODS)}")
 
