@@ -130,10 +130,10 @@ def test_peak_lists_of_streamed_files(golden, tmp_path, lists, layout):
         MessageReplier(messages) as sender,
         Running(
             tmp_path, f"--zmq-input={sender.endpoint}", "--zmq-request=next", "--data-format=hdf5", "-g", geometry,
-            "--peaks=hdf5", "--no-revalidate",
+            "--peaks=hdf5", "--no-revalidate", "--indexing=none",
         ) as session,
     ):  # fmt: skip
-        session.wait_for_chunks(len(messages))
+        session.wait_for_chunks(len(messages), timeout_s=150)
         status, _ = session.stop()
     assert status == 0, session.text
     for chunk, rows in zip(read_stream(session.stream), lists.values(), strict=True):

@@ -27,6 +27,7 @@ class Scratch:
 def smallest_above(limit: float, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Give the smallest value of a pixel type that may be above a limit, T[1]; the type's largest where none is."""
     if dtype.kind == "f":
+        limit = min(limit, float(np.finfo(dtype).max))
         return np.array([np.nextafter(np.array(limit).astype(dtype), -np.inf, dtype=dtype)], dtype)
     bounds = np.iinfo(dtype)
     above = int(np.floor(min(max(limit, -(2.0**63)), 2.0**62))) + 1
