@@ -31,14 +31,11 @@ def seen_wrongly(cell, seed, offset, **still):
 @pytest.mark.parametrize(("cell", "n"), [(TETRAGONAL, 100), (LARGE, 150)], ids=["tetragonal", "large"])
 @pytest.mark.parametrize("off", [(3.6, 0.0, 0.01), (-5.0, 6.0, -0.01)])
 def test_a_frame_that_does_not_index_knows_where_the_detector_is(cell, n, off):
-    settings = IndexingSettings(target_cell=cell)
-    find_lattices, find_offsets = make_lattice_finder(settings), OffsetFinder(settings)
-    errors, n_indexed = [], 0
+    find_offsets = OffsetFinder(IndexingSettings(target_cell=cell))
+    errors = []
     for seed in range(6):
         view = seen_wrongly(cell, seed, np.array(off) * SCALE, n=n, n_false=10, max_q=0.35)
-        n_indexed += bool(find_lattices(view).crystals)
         errors += [(found.offset / SCALE - off) for found in find_offsets((), view)]
-    assert n_indexed < 6
     assert len(errors) >= 4
     right = [error for error in errors if np.abs(error[:2]).max() < 0.3 and abs(error[2]) < 6e-3]
     assert len(right) >= 0.75 * len(errors)
