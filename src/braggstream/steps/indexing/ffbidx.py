@@ -51,6 +51,8 @@ PART_OF_SPACING = 0.4
 CLEAR_PART = 0.3
 CLEAR_REACH = 1.2e-3
 """A lattice that explains this part of the spots as well as this ends the search [Å⁻¹]."""
+LEFT_PART = 0.15
+"""Several lattices that leave over less than this part of the spots end the search."""
 COVERED = 2.0
 """Spots within so many times the distance of best agreement belong to a lattice."""
 MOST_LATTICES = 16
@@ -122,11 +124,14 @@ class FfbidxIndexer:
                 vectors = search.find_vectors(spots, depth)
                 if len(vectors):
                     found = found.joined(self._refined(search.find_cells(vectors, spots, depth), spots))
-                if self._is_clear(found, spots):
-                    return self._cover(found, spots)
+                if not self._several and self._is_clear(found, spots):
+                    return self._cover(found, spots)[0]
+            lattices, n_left = self._cover(found, spots)
+            if self._several and n_left < LEFT_PART * len(spots):
+                return lattices
         if thorough:
             found = found.joined(self._search_stretched(spots))
-        return self._cover(found, spots)
+        return self._cover(found, spots)[0]
 
     def _usable(self, q: FloatArray) -> FloatArray:
         """The strongest finite spots, in order of resolution."""
@@ -162,7 +167,7 @@ class FfbidxIndexer:
 
     def _is_clear(self, found: _Found, spots: FloatArray) -> bool:
         """Whether the best lattice is beyond doubt."""
-        if not len(found.cells) or self._several or self._settings.redundant_computations:
+        if not len(found.cells) or self._settings.redundant_computations:
             return False
         best = found.weighings[np.argmax(found.weighings[:, EVIDENCE])]
         is_clear = best[COUNT] >= CLEAR_PART * len(spots) and best[REACH] <= CLEAR_REACH
@@ -174,8 +179,11 @@ class FfbidxIndexer:
         inverse_d = float(np.linalg.norm(spots[len(spots) // 2]))
         return float(weighing[EVIDENCE]) > needed_evidence(inverse_d, float(weighing[REACH]), self._tolerance)
 
-    def _cover(self, found: _Found, spots: FloatArray) -> list[FloatArray]:
-        """Lattices in the order in which each explains most of the spots that those before leave over."""
+    def _cover(self, found: _Found, spots: FloatArray) -> tuple[list[FloatArray], int]:
+        """Lattices in the order in which each explains most of the spots that those before leave over.
+
+        Gives them, and how many spots are left over at the end.
+        """
         cells, weighings = found.cells, found.weighings
         chosen: list[FloatArray] = []
         left = spots
@@ -188,7 +196,7 @@ class FfbidxIndexer:
             if len(left) < self._settings.ifssr_min_spots:
                 break
             weighings = self._weighed(cells, left)
-        return chosen
+        return chosen, len(left)
 
     def _distance(self, cell: FloatArray, spots: FloatArray) -> FloatArray:
         """Distance of spots from lattice points [Å⁻¹]."""
