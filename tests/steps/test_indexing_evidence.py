@@ -9,6 +9,7 @@ from braggstream.steps.indexing import index_q, make_lattice_finder
 from braggstream.steps.indexing.assembly import CellAssembly
 from braggstream.steps.indexing.centring import reduce_cell
 from braggstream.steps.indexing.evidence import ANY_CELL, MARGIN, needed_evidence
+from braggstream.steps.indexing.ffbidx import FfbidxIndexer
 from braggstream.steps.indexing.symmetry import can_be_reversed, different_axes, lattice_rotations
 from steps.simulated_stills import still_with_partials
 from steps.still_frames import is_same_lattice, random_rotation, random_spots, view_of
@@ -78,6 +79,24 @@ def test_a_cell_file_that_is_off_still_finds_the_lattice(stretch):
         (crystal,) = find(view).crystals
         assert is_same_lattice(crystal.reciprocal_axes, true, "P")
         assert crystal.cell.parameters == pytest.approx(MONOCLINIC.parameters, rel=2e-3)
+
+
+def test_a_lattice_met_in_another_setting_is_kept_and_an_open_one_is_closed():
+    target = cell(110.0, 50.0, 70.0, beta=110.0, lattice_type="monoclinic", centring="C", unique_axis="b")
+    indexer = FfbidxIndexer(IndexingSettings(target_cell=target))
+    rng = np.random.default_rng(12)
+    true, view = still_with_partials(target, rng, n=250)
+    to_cell = reduce_cell(target).to_cell
+    basis = np.linalg.inv(to_cell).T @ np.linalg.inv(true).T
+    for sheared in (basis, np.array([[1, 0, 0], [0, 1, 0], [1, 0, 1]]) @ basis):
+        axes = indexer._in_target_setting(sheared, view.q, 2e-3)
+        assert is_same_lattice(axes, true, "C")
+        other = np.linalg.inv(to_cell.T @ sheared).T
+        assert np.allclose(axes, other)
+    # A cell that is out of the tolerance is replaced by the expected one, turned as the peaks say.
+    bent = basis * np.array([[1.0], [1.0], [1.08]])
+    axes = indexer._in_target_setting(bent, view.q, 2e-3)
+    assert np.linalg.norm(np.linalg.inv(axes), axis=0) == pytest.approx([110.0, 50.0, 70.0])
 
 
 def test_without_a_cell_check_the_cell_is_refined_freely():

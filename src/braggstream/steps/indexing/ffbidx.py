@@ -27,7 +27,7 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
 from braggstream.steps.indexing.assembly import CellAssembly
-from braggstream.steps.indexing.cell_check import is_within
+from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.centring import reduce_cell
 from braggstream.steps.indexing.evidence import ANY_CELL, REACHES, needed_evidence
 from braggstream.steps.indexing.indexer import candidate
@@ -81,6 +81,7 @@ class FfbidxIndexer:
         self._several = settings.multi
         self._settings = chosen = check_settings(settings.ffbidx)
         self._tolerance = settings.tolerance if settings.check_cell else ANY_CELL
+        self._check = CellCheck(settings.target_cell, self._tolerance)
         reduced = reduce_cell(settings.target_cell)
         self._to_cell = reduced.to_cell
         self._basis = basis = reduced.basis.T
@@ -210,7 +211,9 @@ class FfbidxIndexer:
         by the expected cell in the orientation that suits the spots best, and the refinement decides.
         """
         axes = np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ cell).T)
-        if is_within(candidate(axes, self._target).cell, self._target, self._tolerance):
+        found = candidate(axes, self._target)
+        # The lattice may have been met in another setting.
+        if self._check.fits(found) or self._check.reindexed(found) is not None:
             return axes
         near = spots[self._distance(cell, spots) < reach]
         expected = np.rint(near @ cell.T) @ np.linalg.inv(self._basis).T
