@@ -55,7 +55,7 @@ def test_the_last_one_counts_and_lists_grow():
         "--local-bg-radius=-1", "--local-bg-radius=1000000", "--max-pix-count=-5", "--int-radius=4,5",
         "--int-radius=4,5,1e9", "--int-radius=4,5,inf", "--int-radius=nan,nan,nan", "--int-radius=7,5,4",
         "--peak-radius=-1,2,3", "--peak-radius=a,b,c", "--frame-timeout=nan", "--fix-profile-radius=inf",
-        "--push-res=nan",
+        "--push-res=nan", "--max-lattices=0",
     ],
 )  # fmt: skip
 def test_numbers_that_are_none_are_told_with_their_option(word):

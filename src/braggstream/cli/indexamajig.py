@@ -196,7 +196,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         refine=not options["no_refine"],
         retry=not options["no_retry"],
         multi=options["multi"],
-        max_lattices=_max_lattices(options["max_lattices"]),
+        max_lattices=options["max_lattices"],
         ffbidx=FfbidxSettings(**_of_engine("ffbidx_", options)),
         xgandalf=XgandalfSettings(**_of_engine("xgandalf_", options)),
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
@@ -220,12 +220,6 @@ def _methods(words: str | None, cell: UnitCell | None) -> tuple[str, ...]:
     if words is not None:
         return tuple(word.strip() for word in words.split(","))
     return (NO_CELL_METHOD,) if cell is None else (KNOWN_CELL_METHOD,)
-
-
-def _max_lattices(number: int) -> int:
-    if number < 1:
-        raise UserError(f"--max-lattices={number}: expected at least 1")
-    return number
 
 
 def _tolerance(text: str) -> tuple[float, float, float, float, float, float]:

@@ -242,6 +242,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "integer",
             "with --multi, at most so many a frame (beyond CrystFEL)",
             default=100,
+            least=1,
             argument="N",
         ),
         _undo("--check-cell", "no_check_cell", hidden=True),

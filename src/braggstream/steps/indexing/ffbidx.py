@@ -27,7 +27,7 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
 from braggstream.steps.indexing.assembly import CellAssembly
-from braggstream.steps.indexing.cell_check import is_within
+from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.centring import reduce_cell
 from braggstream.steps.indexing.evidence import ANY_CELL, REACHES, needed_evidence
 from braggstream.steps.indexing.indexer import candidate
@@ -51,6 +51,8 @@ PART_OF_SPACING = 0.4
 CLEAR_PART = 0.3
 CLEAR_REACH = 1.2e-3
 """A lattice that explains this part of the spots as well as this ends the search [Å⁻¹]."""
+LEFT_PART = 0.15
+"""Several lattices that leave over less than this part of the spots end the search."""
 COVERED = 2.0
 """Spots within so many times the distance of best agreement belong to a lattice."""
 MOST_LATTICES = 16
@@ -79,6 +81,7 @@ class FfbidxIndexer:
         self._several = settings.multi
         self._settings = chosen = check_settings(settings.ffbidx)
         self._tolerance = settings.tolerance if settings.check_cell else ANY_CELL
+        self._check = CellCheck(settings.target_cell, self._tolerance)
         reduced = reduce_cell(settings.target_cell)
         self._to_cell = reduced.to_cell
         self._basis = basis = reduced.basis.T
@@ -122,11 +125,14 @@ class FfbidxIndexer:
                 vectors = search.find_vectors(spots, depth)
                 if len(vectors):
                     found = found.joined(self._refined(search.find_cells(vectors, spots, depth), spots))
-                if self._is_clear(found, spots):
-                    return self._cover(found, spots)
+                if not self._several and self._is_clear(found, spots):
+                    return self._cover(found, spots)[0]
+            lattices, n_left = self._cover(found, spots)
+            if self._several and n_left < LEFT_PART * len(spots):
+                return lattices
         if thorough:
             found = found.joined(self._search_stretched(spots))
-        return self._cover(found, spots)
+        return self._cover(found, spots)[0]
 
     def _usable(self, q: FloatArray) -> FloatArray:
         """The strongest finite spots, in order of resolution."""
@@ -162,7 +168,7 @@ class FfbidxIndexer:
 
     def _is_clear(self, found: _Found, spots: FloatArray) -> bool:
         """Whether the best lattice is beyond doubt."""
-        if not len(found.cells) or self._several or self._settings.redundant_computations:
+        if not len(found.cells) or self._settings.redundant_computations:
             return False
         best = found.weighings[np.argmax(found.weighings[:, EVIDENCE])]
         is_clear = best[COUNT] >= CLEAR_PART * len(spots) and best[REACH] <= CLEAR_REACH
@@ -174,8 +180,11 @@ class FfbidxIndexer:
         inverse_d = float(np.linalg.norm(spots[len(spots) // 2]))
         return float(weighing[EVIDENCE]) > needed_evidence(inverse_d, float(weighing[REACH]), self._tolerance)
 
-    def _cover(self, found: _Found, spots: FloatArray) -> list[FloatArray]:
-        """Lattices in the order in which each explains most of the spots that those before leave over."""
+    def _cover(self, found: _Found, spots: FloatArray) -> tuple[list[FloatArray], int]:
+        """Lattices in the order in which each explains most of the spots that those before leave over.
+
+        Gives them, and how many spots are left over at the end.
+        """
         cells, weighings = found.cells, found.weighings
         chosen: list[FloatArray] = []
         left = spots
@@ -188,7 +197,7 @@ class FfbidxIndexer:
             if len(left) < self._settings.ifssr_min_spots:
                 break
             weighings = self._weighed(cells, left)
-        return chosen
+        return chosen, len(left)
 
     def _distance(self, cell: FloatArray, spots: FloatArray) -> FloatArray:
         """Distance of spots from lattice points [Å⁻¹]."""
@@ -202,7 +211,9 @@ class FfbidxIndexer:
         by the expected cell in the orientation that suits the spots best, and the refinement decides.
         """
         axes = np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ cell).T)
-        if is_within(candidate(axes, self._target).cell, self._target, self._tolerance):
+        found = candidate(axes, self._target)
+        # The lattice may have been met in another setting.
+        if self._check.fits(found) or self._check.reindexed(found) is not None:
             return axes
         near = spots[self._distance(cell, spots) < reach]
         expected = np.rint(near @ cell.T) @ np.linalg.inv(self._basis).T

@@ -57,12 +57,12 @@ def weigh_peaks(crystal: Crystal, view: PeakView, tolerance: Tolerance) -> PeakW
     weighing = np.zeros(3)
     weigh_distances(distances, len(distances), REACHES, FLAT_VOLUME * FLATNESS * volume, weighing)
     reach = float(weighing[REACH])
-    inverse_d = float(np.median(view.inverse_d)) if len(view) else 0.0
+    inverse_d = view.inverse_d[np.isfinite(view.inverse_d)]
     return PeakWeighing(
         evidence=float(weighing[EVIDENCE]),
         reach=reach,
         n_explained=int(weighing[COUNT]),
-        needed=needed_evidence(inverse_d, reach, tolerance) if reach else np.inf,
+        needed=needed_evidence(float(np.median(inverse_d)), reach, tolerance) if reach else np.inf,
     )
 
 
