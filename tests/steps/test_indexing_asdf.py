@@ -10,6 +10,8 @@ from braggstream.model.cell import UnitCell
 from braggstream.model.settings import AsdfSettings, IndexingSettings
 from braggstream.simulate.lattices import compare
 from braggstream.steps.indexing import make_lattice_finder
+from braggstream.steps.indexing.asdf import make_indexer
+from braggstream.steps.indexing.bravais import bravais_lattice
 from braggstream.steps.indexing.direct_map import find_vectors
 from braggstream.steps.indexing.spanned_cells import best_cell, judged
 from braggstream.steps.indexing.sublattices import LARGER_AND_SMALLER
@@ -139,6 +141,24 @@ def test_nan_among_good_peaks_does_no_harm():
     view.q[::9] = np.nan
     (crystal,) = crystals_of(view, refine=False)
     assert is_same_lattice(crystal.reciprocal_axes, true, "P")
+
+
+@pytest.mark.real
+def test_real_peak_lists_show_their_lattice(real):
+    known = np.array(
+        [
+            [39.431335, 25.273994, 63.585350],
+            [28.513729, 60.642746, -41.786659],
+            [-29.096014, 20.499205, 9.895323],
+        ]
+    )
+    indexer = make_indexer(IndexingSettings())
+    for path in sorted((real / "ffbidx_peak_lists").glob("image*.txt")):
+        q = np.array([line.split() for line in path.read_text().splitlines()[1:] if line.strip()], float)
+        (found,) = indexer.find(q)
+        assert is_same_lattice(found, np.linalg.inv(known).T, "P"), path.name
+        cell = bravais_lattice(np.linalg.inv(found).T).cell
+        assert (cell.lattice_type, cell.centring, cell.unique_axis) == ("tetragonal", "P", "c")
 
 
 def test_sublattices_are_all_different():

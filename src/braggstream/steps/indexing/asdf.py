@@ -25,6 +25,8 @@ FloatArray = NDArray[np.float64]
 
 MOST_SPOTS = 400
 """Strongest spots that are used."""
+MOST_SPOTS_AGAIN = 120
+"""The same, in repeated attempts: what the many did not show the strongest may."""
 FEWEST_SPOTS = 8
 REACHES = (100.0, 200.0, 400.0)
 """Without a cell, lattice vectors are looked for up to this length, the next one where no cell convinces [Å]."""
@@ -61,7 +63,7 @@ class AsdfIndexer:
         `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Unless `thorough`, a map of middle size
         is searched only.
         """
-        spots = _usable(q)
+        spots = _usable(q, MOST_SPOTS if thorough else MOST_SPOTS_AGAIN)
         if len(spots) < FEWEST_SPOTS:
             return []
         best: JudgedCell | None = None
@@ -78,11 +80,11 @@ class AsdfIndexer:
         return [np.ascontiguousarray(np.linalg.inv(best.axes).T)]
 
 
-def _usable(q: FloatArray) -> FloatArray:
+def _usable(q: FloatArray, most: int) -> FloatArray:
     """The strongest finite spots, in order of resolution."""
     inverse_d = np.sqrt(np.einsum("ij,ij->i", q, q))
     is_usable = np.isfinite(inverse_d) & (inverse_d > 0.0) & (inverse_d < LARGEST_INVERSE_D)
-    usable = np.flatnonzero(is_usable)[:MOST_SPOTS]
+    usable = np.flatnonzero(is_usable)[:most]
     order = usable[np.argsort(inverse_d[usable], kind="stable")]
     return np.ascontiguousarray(q[order])
 

@@ -43,7 +43,7 @@ MOST_STEPS = 6
 """Steps to neighbouring lattices."""
 IMPROVEMENT = 2.0
 """A neighbouring lattice has to be more likely by this (natural logarithm)."""
-LIKELY = (2.0, 60.0)
+LIKELY = (2.5, 60.0)
 """Likelihood (logarithm) that a lattice must have for each spot that it explains, and besides; peaks anywhere reach
 half of it."""
 CONVINCING = (3.0, 80.0)
