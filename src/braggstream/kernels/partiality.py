@@ -1,8 +1,8 @@
 """Which part of a reflection a still records: the models by which merging corrects.
 
 `ggpm` is the overlap of Gaussians by which reflections are predicted (Brehm, White & Chapman 2023,
-doi:10.1107/S2053273323000682), `xsphere` a sphere of uniform density that spectrum and Ewald sphere cut (Ginn et al.
-2015, doi:10.1107/S1399004715006902), `offset` a Gaussian of the excitation error alone.
+doi:10.1107/S2053273323000682), `xsphere` a sphere of uniform density that spectrum and Ewald sphere cut (Ginn et
+al. 2015, doi:10.1107/S1399004715006902), `offset` a Gaussian of the excitation error alone.
 """
 
 from math import exp, pi, sqrt

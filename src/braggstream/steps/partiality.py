@@ -55,7 +55,7 @@ def partialities(
         return _random(hkl, serial)
     if model not in MODELS:
         raise UserError(f"--model={model}: expected one of {', '.join([*MODELS, RANDOM])}")
-    q = hkl @ np.ascontiguousarray(crystal.reciprocal_axes)
+    q = hkl.astype(np.float64) @ np.ascontiguousarray(crystal.reciprocal_axes)
     beam = pack_beam(wavelength, max(bandwidth, LEAST_BANDWIDTH), crystal.profile_radius)
     parts = np.empty(len(hkl))
     record_parts(q, beam, mosaicity, MODELS[model], parts)
