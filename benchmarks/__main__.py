@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from benchmarks import end_to_end, growth, peaks, stages
+from benchmarks import end_to_end, growth, peaks, reflections, stages
 
 KEPT = Path(__file__).parent / "results" / "last.json"
 SIZES = (1024, 2048, 4096)
 DTYPES = ("uint16", "int32", "float32")
-PARTS = ("stages", "peaks", "growth", "end_to_end")
+PARTS = ("stages", "peaks", "reflections", "growth", "end_to_end")
 
 
 def main() -> None:
@@ -27,6 +27,7 @@ def main() -> None:
     measures: dict[str, Callable[[bool, dict], object]] = {
         "stages": _stages,
         "peaks": _peaks,
+        "reflections": _reflections,
         "growth": _growth,
         "end_to_end": _end_to_end,
     }
@@ -66,6 +67,22 @@ def _peaks(is_quick: bool, kept: dict) -> list[dict]:
                 passes = before.get((row.size, dtype, row.stage))
                 last = "-" if passes is None else f"{passes:.2f}"
                 print(f"{row.size:>6} {dtype:>7} {row.stage:>12} {row.least_ms:9.3f} {row.passes:8.2f} {last:>8}")
+    return rows
+
+
+def _reflections(is_quick: bool, kept: dict) -> list[dict]:
+    """Milliseconds between a lattice and its chunk, for a usual and a large cell."""
+    rows = []
+    before = {row["name"]: row for row in kept.get("reflections", ())}
+    for scene in reflections.SCENES:
+        row = reflections.measure(scene)
+        rows.append(row)
+        last = before.get(scene.name, {})
+        print(f"{scene.name}: {row['peaks']:.0f} peaks, {row['reflections']:.0f} reflections")
+        for stage, ms in row.items():
+            if stage not in ("name", "asked_ms", "peaks", "reflections"):
+                asked = {"all but formatting": f"{scene.asked_ms:g}"}.get(stage, "-")
+                print(f"{stage:>24} {ms:9.3f} ms, asked {asked}, before {last.get(stage, float('nan')):.3f}")
     return rows
 
 

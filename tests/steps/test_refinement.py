@@ -285,7 +285,7 @@ def still_places(view, axes):
 
 
 def test_strong_peaks_count_for_what_their_places_are_worth():
-    with_law, without = [], []
+    with_law, without, lengths = [], [], []
     for seed in range(12):
         rng = np.random.default_rng(seed)
         axes, view = still_with_partials(TETRAGONAL, rng, noise_px=0.0, n=150)
@@ -293,8 +293,12 @@ def test_strong_peaks_count_for_what_their_places_are_worth():
         start = crystal_of(TETRAGONAL, start_of(axes, rng, 0.1, 1e-3))
         places = np.stack([view.peaks.fs, view.peaks.ss], axis=1)
         for rows, peaks in ((with_law, view), (without, seen(places, np.ones(len(view))))):
-            rows.append(misorientation(axes, refine_crystal(start, peaks, TETRAGONAL).reciprocal_axes))
+            found = refine_crystal(start, peaks, TETRAGONAL).reciprocal_axes
+            rows.append(misorientation(axes, found))
+            if peaks is view:
+                lengths.append(length_error(axes, found))
     assert np.median(with_law) < 0.008
+    assert np.median(lengths) < 1e-4
     assert np.median(with_law) < 0.8 * np.median(without)
 
 

@@ -17,6 +17,7 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     DEFAULT_RADII,
     AsdfSettings,
+    CalibrationSettings,
     FfbidxSettings,
     FileSourceSettings,
     FrameSettings,
@@ -90,6 +91,7 @@ def understand(words: Sequence[str]) -> Session:
         indexing=_indexing(options),
         integration=_integration(options),
         geometry=_geometry(options),
+        calibration=_calibration(options, geometry),
     )
     return Session(
         geometry=geometry,
@@ -194,6 +196,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         check_cell=not options["no_check_cell"],
         check_peaks=not options["no_check_peaks"],
         refine=not options["no_refine"],
+        moves_detector=options["refine_detector_shift"],
         retry=not options["no_retry"],
         multi=options["multi"],
         max_lattices=options["max_lattices"],
@@ -294,6 +297,17 @@ AUDIT = {
 }
 
 
+def _calibration(options: dict[str, Any], geometry: Geometry) -> CalibrationSettings:
+    if not options["mille"]:
+        return CalibrationSettings()
+    if not any(group.name == "all" for group in geometry.groups):
+        raise UserError("--mille needs a group of all panels, called 'all'", path=geometry.path)
+    if options["no_refine"]:
+        _say("--mille: without refinement there are no records")
+    level = options["max_mille_level"]
+    return CalibrationSettings(write_records=True, max_level=1 if level < 0 else level)
+
+
 def _output(options: dict[str, Any], words: Sequence[str], settings: Settings) -> OutputSettings:
     return OutputSettings(
         stream_file=options["output"],
@@ -301,6 +315,7 @@ def _output(options: dict[str, Any], words: Sequence[str], settings: Settings) -
         write_non_hits=not options["no_non_hits_in_stream"],
         write_peaks=not options["no_peaks_in_stream"],
         write_reflections=not options["no_refls_in_stream"],
+        mille_file=str(Path(options["mille_dir"], options["mille_file"])) if options["mille"] else None,
         json_summary=options["json_summary"],
         command_line=("indexamajig", *words),
         indexing_words=options["indexing"] or ",".join(settings.indexing.methods),

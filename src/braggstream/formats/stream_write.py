@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from braggstream import __version__
 from braggstream.formats.cell import write_cell
+from braggstream.formats.number_table import TableLayout
 from braggstream.model.cell import UnitCell
 from braggstream.model.constants import photon_energy_of
 from braggstream.model.crystal import Crystal, ReflectionTable
@@ -25,8 +29,8 @@ REFLECTIONS_TITLE = "   h    k    l          I   sigma(I)       peak background 
 MAX_COMMAND_LINE = 3800
 """Readers take at most 4090 bytes before the geometry, and refuse the whole file otherwise."""
 
-_PEAK_LINE = "%7.2f %7.2f %10.2f  %10.2f   %s\n"
-_REFLECTION_LINE = "%4i %4i %4i %10.2f %10.2f %10.2f %10.2f %6.1f %6.1f %s\n"
+_PEAK_LINES = TableLayout("%7.2f %7.2f %10.2f  %10.2f   %s\n")
+_REFLECTION_LINES = TableLayout("%4i %4i %4i %10.2f %10.2f %10.2f %10.2f %6.1f %6.1f %s\n")
 
 
 def stream_header(geometry_text: str, output: OutputSettings, target_cell: UnitCell | None) -> bytes:
@@ -67,7 +71,8 @@ def stream_header(geometry_text: str, output: OutputSettings, target_cell: UnitC
 
 def format_chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> bytes:
     """Write what one frame gave as a chunk of the stream file."""
-    return _bytes("".join(_chunk(result, geometry, output)))
+    parts = _chunk(result, geometry, output)
+    return b"".join(part if isinstance(part, bytes) else _bytes(part) for part in parts)
 
 
 def _bytes(text: str) -> bytes:
@@ -78,7 +83,7 @@ def _bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-def _chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> Iterator[str]:
+def _chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> Iterator[str | bytes]:
     identity = result.identity
     yield (
         f"{CHUNK_BEGIN}\n"
@@ -103,7 +108,9 @@ def _chunk(result: FrameResult, geometry: Geometry, output: OutputSettings) -> I
         f"peak_resolution = {limit:f} nm^-1 or {_in_angstrom(limit):f} A\n"
     )
     if output.write_peaks:
-        yield _peak_list(result, geometry)
+        yield f"{PEAKS_BEGIN}\n{PEAKS_TITLE}\n"
+        yield _peak_lines(result, geometry)
+        yield f"{PEAKS_END}\n"
     for crystal in result.crystals:
         yield from _crystal(crystal, geometry, output)
     yield f"{CHUNK_END}\n"
@@ -128,19 +135,29 @@ def _header_line(name: str, value: HeaderValue) -> str:
             return f"header/str/{name} = {value}\n" if _one_line(value) == value else ""
 
 
-def _peak_list(result: FrameResult, geometry: Geometry) -> str:
+def _peak_lines(result: FrameResult, geometry: Geometry) -> bytes:
     peaks = result.peaks
-    rows: list[object] = []
-    panels = geometry.panels
-    columns = (peaks.panel, peaks.fs, peaks.ss, result.peak_inverse_d * 10.0, peaks.intensity)
-    for number, fs, ss, inverse_d, intensity in zip(*(column.tolist() for column in columns), strict=True):
-        panel = panels[number]
-        rows += [fs + panel.min_fs, ss + panel.min_ss, inverse_d, intensity, panel.name]
-    text = _PEAK_LINE * len(peaks) % tuple(rows)
-    return f"{PEAKS_BEGIN}\n{PEAKS_TITLE}\n{text}{PEAKS_END}\n"
+    columns = np.empty((4, len(peaks)))
+    _write_positions(peaks.panel, peaks.fs, peaks.ss, geometry, columns[:2])
+    np.multiply(result.peak_inverse_d, 10.0, out=columns[2])
+    columns[3] = peaks.intensity
+    return _PEAK_LINES.write(columns, peaks.panel, geometry.panels)
 
 
-def _crystal(crystal: Crystal, geometry: Geometry, output: OutputSettings) -> Iterator[str]:
+def _write_positions(
+    panel: NDArray[np.int32],
+    fs: NDArray[np.float64],
+    ss: NDArray[np.float64],
+    geometry: Geometry,
+    places: NDArray[np.float64],
+) -> None:
+    """Give positions in the data array, float64[2, n]."""
+    corners = np.array([(panel.min_fs, panel.min_ss) for panel in geometry.panels], np.float64)
+    places[0] = fs + corners[panel, 0]
+    places[1] = ss + corners[panel, 1]
+
+
+def _crystal(crystal: Crystal, geometry: Geometry, output: OutputSettings) -> Iterator[str | bytes]:
     cell = crystal.cell
     lengths = " ".join(f"{length / 10.0:7.5f}" for length in cell.parameters[:3])
     angles = " ".join(f"{angle:7.5f}" for angle in cell.parameters[3:])
@@ -176,24 +193,15 @@ def _crystal(crystal: Crystal, geometry: Geometry, output: OutputSettings) -> It
     yield f"{REFLECTIONS_END}\n{CRYSTAL_END}\n"
 
 
-def _reflection_lines(reflections: ReflectionTable, geometry: Geometry) -> str:
-    panels = geometry.panels
-    columns = (
-        reflections.intensity,
-        reflections.sigma,
-        reflections.peak_value,
-        reflections.background,
-        reflections.fs,
-        reflections.ss,
-        reflections.panel,
-    )
-    rows: list[object] = []
-    for (h, k, l), *values, fs, ss, number in zip(  # noqa: E741
-        reflections.hkl.tolist(), *(column.tolist() for column in columns), strict=True
-    ):
-        panel = panels[number]
-        rows += [h, k, l, *values, fs + panel.min_fs, ss + panel.min_ss, panel.name]
-    return _REFLECTION_LINE * len(reflections) % tuple(rows)
+def _reflection_lines(reflections: ReflectionTable, geometry: Geometry) -> bytes:
+    columns = np.empty((9, len(reflections)))
+    columns[:3] = reflections.hkl.T
+    columns[3] = reflections.intensity
+    columns[4] = reflections.sigma
+    columns[5] = reflections.peak_value
+    columns[6] = reflections.background
+    _write_positions(reflections.panel, reflections.fs, reflections.ss, geometry, columns[7:])
+    return _REFLECTION_LINES.write(columns, reflections.panel, geometry.panels)
 
 
 def _in_angstrom(inverse_nm: float) -> float:

@@ -104,6 +104,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     event: str = ""
     chunk: bytes = b""
     """Text of the frame's chunk; empty where there is none."""
+    calibration: bytes = b""
+    """Millepede records."""
     is_hit: bool = False
     n_crystals: int = 0
     sender_number: int | None = None

@@ -38,6 +38,8 @@ class FrameResult:
     crystals: tuple[Crystal, ...] = ()
     offsets: tuple[OffsetEstimate, ...] = ()
     """What its crystals know of where the detector stands, seen from where the geometry file puts it."""
+    calibration: bytes = b""
+    """Millepede records of its crystals, whole ones."""
     warnings: tuple[str, ...] = ()
     """One line each, for the log."""
     timings: dict[str, float] = field(default_factory=dict)

@@ -163,6 +163,8 @@ class IndexingSettings:
     check_cell: bool = True
     check_peaks: bool = True
     refine: bool = True
+    moves_detector: bool = False
+    """Refine the detector's shift in x and y for each crystal as well (`--refine-detector-shift`)."""
     retry: bool = True
     multi: bool = False
     """Look for several lattices in a frame (`--multi`)."""
@@ -221,6 +223,16 @@ class GeometrySettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationSettings:
+    """Records for the calibration of the detector's geometry with Millepede (`--mille` and its options)."""
+
+    write_records: bool = False
+    """Make a record of each refined crystal (`--mille`)."""
+    max_level: int = 99
+    """Deepest level of the groups of panels that may move; 0 is the whole detector (`--max-mille-level`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All that the recipe for one frame depends on, besides the geometry."""
 
@@ -229,6 +241,7 @@ class Settings:
     indexing: IndexingSettings = field(default_factory=IndexingSettings)
     integration: IntegrationSettings = field(default_factory=IntegrationSettings)
     geometry: GeometrySettings = field(default_factory=GeometrySettings)
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,6 +290,8 @@ class OutputSettings:
     """(off: `--no-peaks-in-stream`)"""
     write_reflections: bool = True
     """(off: `--no-refls-in-stream`)"""
+    mille_file: str | None = None
+    """Millepede records go to this file (`--mille-dir`, `--mille-file`)."""
     json_summary: str | None = None
     """Write the ledger and the totals to this file (`--json-summary`)."""
     command_line: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ from braggstream.run.supervisor import Settled, Supervisor
 from braggstream.run.ties import raise_descriptor_limit
 from braggstream.run.watching import Watcher, make_watchers
 from braggstream.sinks.json_summary import write_json_summary
+from braggstream.sinks.mille_file import open_mille_file
 from braggstream.sources.zmq import ZmqSource
 
 DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
@@ -100,6 +101,9 @@ def run_session(
         stack.callback(intake.close)
         sink = sink or open_sink(geometry, settings, output)
         stack.callback(sink.close)
+        records = None if output.mille_file is None else open_mille_file(output.mille_file)
+        if records is not None:
+            stack.callback(records.close)
         supervisor = Supervisor(
             setup=setup,
             memory=memory,
@@ -109,7 +113,14 @@ def run_session(
         )
         watchers = make_watchers(setup, run, report.say)
         session = Session(
-            ledger, report, intake=intake, sink=sink, supervisor=supervisor, stop=stop, watchers=watchers
+            ledger,
+            report,
+            intake=intake,
+            sink=sink,
+            records=records,
+            supervisor=supervisor,
+            stop=stop,
+            watchers=watchers,
         )
         try:
             return session.run()
@@ -132,6 +143,7 @@ class Session:
         *,
         intake: Intake,
         sink: Sink,
+        records: Sink | None,
         supervisor: Supervisor,
         stop: StopSignals,
         watchers: Sequence[Watcher] = (),
@@ -140,6 +152,7 @@ class Session:
         self._report = report
         self._intake = intake
         self._sink = sink
+        self._records = records
         self._supervisor = supervisor
         self._stop = stop
         self._watchers = watchers
@@ -235,9 +248,12 @@ class Session:
 
     def _record(self, outcome: FrameOutcome) -> FrameOutcome:
         """Write a chunk and count its frame; gives what became of it."""
-        if outcome.chunk:
+        if outcome.chunk or outcome.calibration:
             try:
-                self._sink.write(outcome.chunk)
+                if outcome.chunk:
+                    self._sink.write(outcome.chunk)
+                if outcome.calibration and self._records is not None:
+                    self._records.write(outcome.calibration)
             except (OSError, BraggstreamError) as error:
                 self._end(_output_error(error))
                 outcome = _unwritten(outcome, error)

@@ -157,6 +157,7 @@ class FrameProcessor:
             filename=result.identity.filename,
             event=result.identity.event,
             chunk=chunk,
+            calibration=result.calibration,
             is_hit=result.is_hit,
             n_crystals=len(result.crystals),
             sender_number=result.identity.sender_number,

@@ -7,6 +7,7 @@ from typing import BinaryIO
 from braggstream.formats.stream_write import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE, GEOMETRY_END
 from braggstream.model.errors import UserError
 from braggstream.model.settings import OutputSettings
+from braggstream.sinks.whole_pieces import WholeFile
 
 _CHUNK_END = f"{CHUNK_END}\n".encode()
 _CHUNK_BEGIN = f"{CHUNK_BEGIN}\n".encode()
@@ -27,11 +28,7 @@ class StreamFileSink:
         if goes_on:
             _check_is_stream(self._name)
             repair_tail(self._name)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if goes_on else os.O_TRUNC)
-        try:
-            self._descriptor = os.open(self._name, flags, 0o666)
-        except OSError as error:
-            raise UserError(f"cannot write the stream file (-o): {error.strerror}", path=self._name) from None
+        self._file = WholeFile(self._name, "the stream file (-o)", goes_on=goes_on)
         if not goes_on:
             self._write_header(header)
 
@@ -44,28 +41,11 @@ class StreamFileSink:
 
     def write(self, chunk: bytes) -> None:
         """Write a chunk; raises `OSError`, and then nothing of the chunk stays in the file."""
-        size = os.fstat(self._descriptor).st_size
-        left = memoryview(chunk)
-        try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
-        except OSError as error:
-            self._take_back(size)
-            error.filename = self._name
-            raise
+        self._file.write(chunk)
 
     def close(self) -> None:
         """Close the file; raises `OSError` where the system could not keep what was written."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
-
-    def _take_back(self, size: int) -> None:
-        """Cut off what was written of a chunk; a pipe or a device cannot."""
-        try:
-            os.ftruncate(self._descriptor, size)
-        except OSError:
-            return
+        self._file.close()
 
 
 def repair_tail(path: str) -> int:

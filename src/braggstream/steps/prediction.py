@@ -1,6 +1,6 @@
 """Prediction of the reflections of a crystal."""
 
-from math import inf, log, sqrt
+from math import inf, log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.detector import Detector
 from braggstream.steps.pairing import pack_beam
 
-FIRST_GUESS = 4096
-"""Reflections for which room is made at first."""
+ROOM = 1.2
+"""Room is made for so many times the reflections expected..."""
+MOST_ROOM = 1e6
+"""... but not at once for more than these."""
 
 
 def predict_reflections(
@@ -56,7 +58,9 @@ def predict_reflections(
     most = [min(MAX_INDEX, int(limit * length)) if limit > 0 else 0 for length in lengths]
     first, second, third = (int(number) for number in np.argsort(lengths, kind="stable"))
     reach = _reach(radius, float(beam[WAVENUMBER_SIGMA]))
-    capacity = FIRST_GUESS
+    # The part of the Ewald sphere within the resolution limit has the area π limit².
+    expected = 2.0 * pi * max(limit, 0.0) ** 2 * reach * abs(float(np.linalg.det(crystal.direct_axes)))
+    capacity = int(ROOM * min(expected, MOST_ROOM)) + 64
     while True:
         hkl, panel = np.empty((capacity, 3), np.int32), np.empty(capacity, np.int32)
         columns = np.empty((capacity, 4))
@@ -77,7 +81,8 @@ def predict_reflections(
         if n <= capacity:
             break
         capacity = n
-    order = np.lexsort((hkl[:n, 2], hkl[:n, 1], hkl[:n, 0]))
+    packed = hkl[:n].astype(np.int64) + (MAX_INDEX + 1)
+    order = np.argsort((packed[:, 0] << 20) + (packed[:, 1] << 10) + packed[:, 2])
     columns = columns[order]
     return ReflectionTable.predicted(
         hkl=hkl[order],

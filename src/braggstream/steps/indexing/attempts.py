@@ -92,7 +92,7 @@ class AttemptLoop:
         if crystal is not None and self._settings.refine:
             # Without a cell check the axes are in no particular order, so the target's constraints do not apply.
             target = None if self._check is None else self._settings.target_cell
-            crystal = refine_crystal(crystal, view, target)
+            crystal = refine_crystal(crystal, view, target, moves_detector=self._settings.moves_detector)
         if crystal is None or (self._check is not None and not self._check.fits(crystal)):
             return None
         if self._settings.check_peaks and not weigh_peaks(crystal, view, self._tolerance).is_enough:
