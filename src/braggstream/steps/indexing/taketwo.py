@@ -61,8 +61,8 @@ POSITION_PART = 0.4
 
 
 LEAST_PART = 0.24
-"""A lattice that explains less than this part of the spots may be one of another cell that has some points in common
-with the expected one."""
+"""A lattice that explains less than this part of the spots may be one of another cell that has some points in
+common with the expected one."""
 GOOD_SPOTS = 10.0
 """Spots that a good lattice explains at least, beyond a part of all."""
 
