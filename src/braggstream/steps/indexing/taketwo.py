@@ -60,6 +60,9 @@ POSITION_PART = 0.4
 """Of the tolerance of lengths is taken for the error of a vector across its direction."""
 
 
+LEAST_PART = 0.24
+"""A lattice that explains less than this part of the spots may be one of another cell that has some points in
+common with the expected one."""
 GOOD_SPOTS = 10.0
 """Spots that a good lattice explains at least, beyond a part of all."""
 
@@ -135,7 +138,9 @@ class TaketwoIndexer:
                 best, best_quality = cells[0], float(quality[0])
             if best_quality >= GOOD_SPOTS + search.good_part * len(spots):
                 break
-        return [] if best is None else [np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ best).T)]
+        if best is None or best_quality < LEAST_PART * len(spots):
+            return []
+        return [np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ best).T)]
 
     def _turned(self, seeds: FloatArray, vectors: FloatArray, search: "Search") -> FloatArray:
         """Cells in the orientations of seeds, fitted to the vectors between spots, float64[n, 3, 3] [Å].

@@ -167,7 +167,7 @@ class XgandalfIndexer:
         vectors = np.ascontiguousarray(samples[:, _apart(samples, best, 1.8 * spacing, N_CLIMBERS)].T, np.float64)
         vectors = self._climb(vectors, spots, inverse_d)
         quality = np.empty(len(vectors))
-        refine_vectors(vectors, low, len(low), 5, quality)
+        refine_vectors(vectors, np.ascontiguousarray(low.T), len(low), 5, quality)
         length = np.linalg.norm(vectors, axis=1)
         quality[~(length > 0.5 * self._shortest) | ~(length < 1.1 * sample_set.lengths[-1])] = 0.0
         order = np.argsort(-quality, kind="stable")
