@@ -151,6 +151,26 @@ class AsdfSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PinkIndexerSettings:
+    """Parameters of the indexer for wide spectra and electrons (`--pinkIndexer-*`; Gevorkov et al. 2020)."""
+
+    considered_peaks_count: int = 4
+    """How many peaks vote, 0 (16) to 4 (64)."""
+    angle_resolution: int = 2
+    """How finely rotations are told apart, 0 (8°) to 4 (2°); long axes need finer cells and get them."""
+    refinement_type: int = 1
+    """0 none, 1 rotation, 2 cell, 3 rotation, then cell, 4 the same from several starts, 5 and beam centre."""
+    tolerance: float = 0.06
+    """Largest distance of a peak from its lattice point, as a part of the shortest reciprocal axis."""
+    reflection_radius: float | None = None
+    """Radius of a lattice point [Å⁻¹]; None = 2 % of the shortest reciprocal axis."""
+    max_resolution_for_indexing: float = inf
+    """Peaks further out do not vote [Å⁻¹]."""
+    max_refinement_disbalance: float = 0.4
+    """Largest distance between the mean directions of the explained peaks and of all, 0 to 2."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IndexingSettings:
     """How lattices are found and judged (`--indexing` and its options)."""
 
@@ -172,6 +192,7 @@ class IndexingSettings:
     xgandalf: XgandalfSettings = field(default_factory=XgandalfSettings)
     taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
     asdf: AsdfSettings = field(default_factory=AsdfSettings)
+    pink_indexer: PinkIndexerSettings = field(default_factory=PinkIndexerSettings)
     solutions_file: str | None = None
     """List of lattices for the method `file` (`--fromfile-input-file`)."""
     find_cell: bool = False

@@ -22,11 +22,14 @@ INDEXERS: Mapping[str, str] = {
     "smallcell": "braggstream.steps.indexing.smallcell:make_indexer",
     "asdf": "braggstream.steps.indexing.asdf:make_indexer",
     "file": "braggstream.steps.indexing.from_file:make_indexer",
+    "pinkIndexer": "braggstream.steps.indexing.pinkindexer:make_indexer",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
 
-NEED_CELL = frozenset({"ffbidx", "taketwo", "smallcell"})
+NEED_CELL = frozenset({"ffbidx", "taketwo", "smallcell", "pinkIndexer"})
 """Methods that look for a known cell only."""
+
+OTHER_SPELLINGS = {"pinkindexer": "pinkIndexer"}
 
 GIVE_SEVERAL = frozenset({"file"})
 """Methods that give several lattices of a frame at once, all of which are wanted."""
@@ -46,7 +49,7 @@ NO_CELL_METHOD = "asdf"
 _REFERENCE_METHODS = frozenset(
     {
         *("dirax", "mosflm", "felix", "xds"),
-        *("pinkindexer", "simulation"),
+        "simulation",
     }
 )
 _OLD_MODIFIERS = frozenset(
@@ -69,6 +72,7 @@ def parse_methods(words: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...
     notices: list[str] = []
     for word in words:
         name, *modifiers = word.strip().split("-")
+        name = OTHER_SPELLINGS.get(name, name)
         _check_name(name)
         _check_modifiers(word, modifiers)
         if modifiers:
