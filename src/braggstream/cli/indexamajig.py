@@ -17,6 +17,7 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     DEFAULT_RADII,
     AsdfSettings,
+    FelixSettings,
     FfbidxSettings,
     FileSourceSettings,
     FrameSettings,
@@ -203,6 +204,7 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
         find_cell=options["find_cell"] is not None,
         pink_indexer=PinkIndexerSettings(**_of_engine("pinkIndexer_", options)),
+        felix=FelixSettings(**_of_engine("felix_", options)),
         solutions_file=options["fromfile_input_file"],
         asdf=AsdfSettings(fast=options["asdf_fast"]),
         wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),

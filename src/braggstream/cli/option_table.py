@@ -59,9 +59,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("-x --prefix", "text", "text put in front of each name of the list", default="", argument="TEXT"),
         _off("--basename", "drop the folder part of each name of the list first"),
         _off("--no-check-prefix", "do not add a missing slash to a prefix that is a folder"),
-        _option(
-            "--temp-dir", "text", "folder for temporary files (nothing is put there)", default=".", argument="DIR"
-        ),
+        _option("--temp-dir", "text", "folder for the files of other programs", default=".", argument="DIR"),
         _option(
             "--wait-for-file",
             "integer",
@@ -342,6 +340,20 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         _off("--xgandalf-fast-execution", "the same as --xgandalf-sps=2 --xgandalf-gdis=3"),
     ),
+    "felix": (
+        _option("--felix-domega", "number", "step in omega [deg]", default=2.0, argument="X"),
+        _option(
+            "--felix-fraction-max-visits", "number", "of the most visits of a voxel", default=0.75, argument="X"
+        ),
+        _option("--felix-max-internal-angle", "number", "largest mean angle [deg]", default=0.25, argument="X"),
+        _option("--felix-max-uniqueness", "number", "largest uniqueness", default=0.5, argument="X"),
+        _option("--felix-min-completeness", "number", "least completeness", default=0.001, argument="X"),
+        _option("--felix-min-visits", "integer", "fewest visits of a voxel", default=15, argument="N"),
+        _option("--felix-num-voxels", "integer", "voxels along an edge", default=100, argument="N"),
+        _option("--felix-sigma", "number", "error of the angles [deg]", default=0.2, argument="X"),
+        _option("--felix-tthrange-max", "number", "largest two-theta [deg]", default=30.0, argument="X"),
+        _option("--felix-tthrange-min", "number", "smallest two-theta [deg]", default=0.0, argument="X"),
+    ),
     "pinkIndexer": (
         _option(
             "--pinkIndexer-cpc --pinkIndexer-considered-peaks-count",
@@ -472,10 +484,6 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
 }
 
-_ENGINES = {
-    "felix": "domega fraction-max-visits max-internal-angle max-uniqueness min-completeness min-visits "
-    "num-voxels sigma tthrange-max tthrange-min",
-}
 _ENGINE_HELP = "taketwo felix xgandalf pinkindexer fromfile asdf ffbidx smallcell"
 _PINK_REPLACED = {
     "thread-count": "--max-indexer-threads",
@@ -488,11 +496,6 @@ _ASAPO = "endpoint token beamtime source group stream consumer-timeout"
 _ASAPO_FLAGS = ("--asapo-wait-for-stream", "--asapo-acks", "--asapo-output-stream")
 
 GROUPS["Other engines"] = (
-    *(
-        Option((f"--{engine}-{word}",), "ignored", f"only concerns {engine}", None, "X", True)
-        for engine, words in _ENGINES.items()
-        for word in words.split()
-    ),
     *(
         Option((f"--help-{engine}",), "refused", "the options of engines are in --help", None, "", True)
         for engine in _ENGINE_HELP.split()

@@ -171,6 +171,26 @@ class PinkIndexerSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FelixSettings:
+    """Parameters of the program Felix (`--felix-*`; Beyerlein et al. 2017)."""
+
+    domega: float = 2.0
+    """[deg]"""
+    fraction_max_visits: float = 0.75
+    max_internal_angle: float = 0.25
+    """Largest mean angle between peaks and lattice points [deg]."""
+    max_uniqueness: float = 0.5
+    min_completeness: float = 0.001
+    min_visits: int = 15
+    num_voxels: int = 100
+    sigma: float = 0.2
+    tthrange_max: float = 30.0
+    """[deg]"""
+    tthrange_min: float = 0.0
+    """[deg]"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IndexingSettings:
     """How lattices are found and judged (`--indexing` and its options)."""
 
@@ -193,6 +213,9 @@ class IndexingSettings:
     taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
     asdf: AsdfSettings = field(default_factory=AsdfSettings)
     pink_indexer: PinkIndexerSettings = field(default_factory=PinkIndexerSettings)
+    felix: FelixSettings = field(default_factory=FelixSettings)
+    scratch: str | None = None
+    """Folder for the files of other programs; None = the system's."""
     solutions_file: str | None = None
     """List of lattices for the method `file` (`--fromfile-input-file`)."""
     find_cell: bool = False

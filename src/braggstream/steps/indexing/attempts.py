@@ -8,7 +8,7 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.evidence import ANY_CELL
-from braggstream.steps.indexing.indexer import Indexer
+from braggstream.steps.indexing.indexer import Indexer, complaints_of
 from braggstream.steps.indexing.methods import GIVE_SEVERAL, KEEP_SETTING, SEARCH_ONCE, make_indexers
 from braggstream.steps.indexing.outcome import IndexingOutcome
 from braggstream.steps.indexing.peak_check import are_similar, unexplained, weigh_peaks
@@ -43,6 +43,7 @@ class AttemptLoop:
             strongest_first = view.take(np.argsort(-view.peaks.intensity, kind="stable"))
             for name, indexer in self._indexers.items():
                 crystals, n_tries = self._try_method(name, indexer, strongest_first)
+                warnings += complaints_of(indexer)
                 if crystals:
                     return IndexingOutcome(
                         crystals=tuple(crystals), indexed_by=name, n_tries=n_tries, warnings=warnings

@@ -23,21 +23,28 @@ INDEXERS: Mapping[str, str] = {
     "asdf": "braggstream.steps.indexing.asdf:make_indexer",
     "file": "braggstream.steps.indexing.from_file:make_indexer",
     "pinkIndexer": "braggstream.steps.indexing.pinkindexer:make_indexer",
+    "dirax": "braggstream.steps.indexing.external.dirax:make_indexer",
+    "mosflm": "braggstream.steps.indexing.external.mosflm:make_indexer",
+    "xds": "braggstream.steps.indexing.external.xds:make_indexer",
+    "felix": "braggstream.steps.indexing.external.felix:make_indexer",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
 
-NEED_CELL = frozenset({"ffbidx", "taketwo", "smallcell", "pinkIndexer"})
+NEED_CELL = frozenset({"ffbidx", "taketwo", "smallcell", "pinkIndexer", "felix"})
 """Methods that look for a known cell only."""
 
 OTHER_SPELLINGS = {"pinkindexer": "pinkIndexer"}
 
-GIVE_SEVERAL = frozenset({"file"})
+PROGRAMS = frozenset({"dirax", "mosflm", "xds", "felix"})
+"""Methods that are programs of the same name, found on the search path."""
+
+GIVE_SEVERAL = frozenset({"file", "felix"})
 """Methods that give several lattices of a frame at once, all of which are wanted."""
 
 KEEP_SETTING = frozenset({"file"})
 """Methods whose choice among equivalent axes is kept where it fits the cell: it may have been made on purpose."""
 
-SEARCH_ONCE = frozenset({"ffbidx", "xgandalf", "taketwo"})
+SEARCH_ONCE = frozenset({"ffbidx", "xgandalf", "taketwo", "file", "pinkIndexer"})
 """Methods that find with all peaks what they would find without the weakest ones: they are not tried again."""
 
 NO_INDEXING = "none"
@@ -46,12 +53,7 @@ KNOWN_CELL_METHOD = "ffbidx"
 NO_CELL_METHOD = "asdf"
 """What is taken where none is known."""
 
-_REFERENCE_METHODS = frozenset(
-    {
-        *("dirax", "mosflm", "felix", "xds"),
-        "simulation",
-    }
-)
+_REFERENCE_METHODS = frozenset({"simulation"})
 _OLD_MODIFIERS = frozenset(
     {
         *("latt", "nolatt", "cell", "nocell", "retry", "noretry", "multi", "nomulti"),
@@ -108,11 +110,22 @@ def check_means(settings: IndexingSettings) -> None:
     Raises
     ------
     UserError
-        Where the method `file` has no list that can be opened.
+        Where the method `file` has no list that can be opened, or a program is not installed.
     """
     names, _ = parse_methods(settings.methods)
     if "file" in names:
         _check_solutions_file(settings.solutions_file)
+    if uses_programs(settings):
+        from braggstream.steps.indexing.external.program import find_program
+
+        for name in PROGRAMS.intersection(names):
+            find_program(name)
+
+
+def uses_programs(settings: IndexingSettings) -> bool:
+    """Whether other programs will be run, which need a place for their files."""
+    names, _ = parse_methods(settings.methods)
+    return not PROGRAMS.isdisjoint(names)
 
 
 def make_indexers(settings: IndexingSettings) -> "dict[str, Indexer]":
