@@ -51,3 +51,11 @@ def is_running(pid):
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_estimates_that_the_geometry_makes_needless(still_set, tmp_path):
+    """The geometry of the set states camera length and photon energy."""
+    command = ["-i", "nowhere.lst", "-g", still_set.geometry, "-o", tmp_path / "o.stream", "--indexing=none"]
+    done = indexamajig(*command, "--wavelength-estimate=9e-10", "--camera-length-estimate=7")
+    for name in ("--wavelength-estimate", "--camera-length-estimate"):
+        assert f"{name} is not needed: {still_set.geometry} states the value for all frames" in done.stderr
