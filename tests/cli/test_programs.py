@@ -54,8 +54,12 @@ def is_running(pid):
 
 
 def test_estimates_that_the_geometry_makes_needless(still_set, tmp_path):
-    """The geometry of the set states camera length and photon energy."""
-    command = ["-i", "nowhere.lst", "-g", still_set.geometry, "-o", tmp_path / "o.stream", "--indexing=none"]
-    done = indexamajig(*command, "--wavelength-estimate=9e-10", "--camera-length-estimate=7")
-    for name in ("--wavelength-estimate", "--camera-length-estimate"):
-        assert f"{name} is not needed: {still_set.geometry} states the value for all frames" in done.stderr
+    stated = tmp_path / "stated.geom"
+    text = still_set.geometry.read_text()
+    stated.write_text(text.replace("/entry/photon_energy eV", "9500 eV"))
+    command = ["-i", "nowhere.lst", "-o", tmp_path / "o.stream", "--indexing=none", "--camera-length-estimate=7"]
+    for geometry in (still_set.geometry, stated):
+        done = indexamajig(*command, "-g", geometry, "--wavelength-estimate=9e-10")
+        what = f"is not needed: {geometry} states the value for all frames"
+        assert f"--camera-length-estimate {what}" in done.stderr
+        assert (f"--wavelength-estimate {what}" in done.stderr) == (geometry == stated)

@@ -9,7 +9,13 @@ from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.evidence import ANY_CELL
 from braggstream.steps.indexing.indexer import Indexer, complaints_of
-from braggstream.steps.indexing.methods import GIVE_SEVERAL, KEEP_SETTING, SEARCH_ONCE, make_indexers
+from braggstream.steps.indexing.methods import (
+    GIVE_SEVERAL,
+    JUDGE_THEMSELVES,
+    KEEP_SETTING,
+    SEARCH_ONCE,
+    make_indexers,
+)
 from braggstream.steps.indexing.outcome import IndexingOutcome
 from braggstream.steps.indexing.peak_check import are_similar, unexplained, weigh_peaks
 from braggstream.steps.refinement import refine_crystal
@@ -96,7 +102,8 @@ class AttemptLoop:
             crystal = refine_crystal(crystal, view, target)
         if crystal is None or (self._check is not None and not self._check.fits(crystal)):
             return None
-        if self._settings.check_peaks and not weigh_peaks(crystal, view, self._tolerance).is_enough:
+        is_judged = not self._settings.check_peaks or candidate.indexed_by in JUDGE_THEMSELVES
+        if not is_judged and not weigh_peaks(crystal, view, self._tolerance).is_enough:
             return None
         return crystal
 

@@ -47,6 +47,10 @@ KEEP_SETTING = frozenset({"file"})
 SEARCH_ONCE = frozenset({"ffbidx", "xgandalf", "taketwo", "file", "pinkIndexer"})
 """Methods that find with all peaks what they would find without the weakest ones: they are not tried again."""
 
+JUDGE_THEMSELVES = frozenset({"pinkIndexer"})
+"""Methods that weigh their lattices against chance with the width of the spectrum and the radius of lattice points
+in mind; the general weighing of peaks knows neither."""
+
 NO_INDEXING = "none"
 KNOWN_CELL_METHOD = "ffbidx"
 """What is taken where a cell is known, if nothing else is wanted."""
