@@ -12,7 +12,7 @@ FloatArray = NDArray[np.float64]
 
 MAX_POINTS = 100_000
 """Lattice points that are kept; peaks beyond the last of them do not vote."""
-MAX_VOTES = 2_000_000
+MAX_VOTES = 1_000_000
 """Voting ends with the peak after which there are more."""
 TURNS_A_CELL = 1.2
 """Points of a curve in each cell that it crosses."""
