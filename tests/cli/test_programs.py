@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from cli.commands import PF8, counts, indexamajig
 from session_fakes.session_process import eventually
 from steps import stand_in_programs as stand_in
@@ -31,11 +33,12 @@ def test_a_missing_program_is_told_before_anything_starts(still_set, tmp_path):
     assert not (tmp_path / "o.stream").exists() and not list((tmp_path / "temp").iterdir())
 
 
+@pytest.mark.timeout(240)
 def test_a_worker_killed_over_a_hanging_program_leaves_nothing(still_set, tmp_path):
     stand_in.install(tmp_path / "bin", "xds", stand_in.HANGS, {"direct": []})
     command = words(still_set, tmp_path, "xds")
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    done = indexamajig(*command, "--frame-timeout=3", env={**os.environ, "PATH": path})
+    done = indexamajig(*command, "--frame-timeout=3", env={**os.environ, "PATH": path}, timeout=200)
     assert done.returncode in (0, 5), done.stderr
     n_received, n_written, _, n_failed = counts(done.stderr)
     # A frame without enough peaks never gets to the program.
