@@ -169,10 +169,11 @@ def test_strongest_spots_only_are_used():
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("dirax", "not built here; there are ffbidx, xgandalf, taketwo, smallcell, asdf, file, none"),
-        ("pinkIndexer", "not built here"),
-        ("xds-latt-cell", "not built here"),
-        ("oracle", "unknown method 'oracle'; there are ffbidx, xgandalf, taketwo, smallcell, asdf, file, none"),
+        ("simulation", "not built here; there are ffbidx, xgandalf, taketwo, smallcell, asdf, file, pinkIndexer"),
+        (
+            "oracle",
+            "unknown method 'oracle'; there are ffbidx, xgandalf, taketwo, smallcell, asdf, file, pinkIndexer",
+        ),
         ("", "unknown method ''"),
         ("ffbidx-fast", "unknown modifier '-fast'"),
     ],

@@ -17,7 +17,11 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     DEFAULT_RADII,
     AsdfSettings,
+<<<<<<< HEAD
     CalibrationSettings,
+=======
+    FelixSettings,
+>>>>>>> pinkext
     FfbidxSettings,
     FileSourceSettings,
     FrameSettings,
@@ -26,6 +30,7 @@ from braggstream.model.settings import (
     IntegrationSettings,
     OutputSettings,
     PeakSettings,
+    PinkIndexerSettings,
     RunSettings,
     Settings,
     SourceSettings,
@@ -88,7 +93,7 @@ def understand(words: Sequence[str]) -> Session:
     settings = Settings(
         frame=_frame(options),
         peaks=_peaks(options),
-        indexing=_indexing(options),
+        indexing=_indexing(options, geometry),
         integration=_integration(options),
         geometry=_geometry(options),
         calibration=_calibration(options, geometry),
@@ -180,7 +185,7 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
     )
 
 
-def _indexing(options: dict[str, Any]) -> IndexingSettings:
+def _indexing(options: dict[str, Any], geometry: Geometry) -> IndexingSettings:
     cell = None if options["pdb"] is None else read_cell(options["pdb"])
     methods = _methods(options["indexing"], cell)
     if options["find_cell"] is not None and cell is not None:
@@ -189,6 +194,9 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         raise UserError("--find-cell needs lattices: leave --indexing=none out")
     for notice in check_methods(methods, has_cell=cell is not None):
         _say(notice)
+    is_flat = len({panel.coffset for panel in geometry.panels}) == 1
+    beam_stated = geometry.path if geometry.beam.is_literal else None
+    length_stated = geometry.path if geometry.clen.is_literal and is_flat else None
     settings = IndexingSettings(
         methods=methods,
         target_cell=cell,
@@ -204,13 +212,24 @@ def _indexing(options: dict[str, Any]) -> IndexingSettings:
         xgandalf=XgandalfSettings(**_of_engine("xgandalf_", options)),
         taketwo=TaketwoSettings(**_of_engine("taketwo_", options)),
         find_cell=options["find_cell"] is not None,
+        pink_indexer=PinkIndexerSettings(**_of_engine("pinkIndexer_", options)),
+        felix=FelixSettings(**_of_engine("felix_", options)),
         solutions_file=options["fromfile_input_file"],
         asdf=AsdfSettings(fast=options["asdf_fast"]),
-        wavelength_estimate=_scaled(options["wavelength_estimate"], 1e10),
-        camera_length_estimate=options["camera_length_estimate"],
+        wavelength_estimate=_estimate("wavelength_estimate", 1e10, options, stated_in=beam_stated),
+        camera_length_estimate=_estimate("camera_length_estimate", 1.0, options, stated_in=length_stated),
     )
     check_means(settings)
     return settings
+
+
+def _estimate(name: str, factor: float, options: dict[str, Any], *, stated_in: str | None) -> float | None:
+    """Value that frames are compared with; where the geometry states it for all frames, none is needed."""
+    value = _scaled(options[name], factor)
+    if value is not None and stated_in is not None:
+        _say(f"--{name.replace('_', '-')} is not needed: {stated_in} states the value for all frames")
+        return None
+    return value
 
 
 def _of_engine(prefix: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -59,9 +59,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("-x --prefix", "text", "text put in front of each name of the list", default="", argument="TEXT"),
         _off("--basename", "drop the folder part of each name of the list first"),
         _off("--no-check-prefix", "do not add a missing slash to a prefix that is a folder"),
-        _option(
-            "--temp-dir", "text", "folder for temporary files (nothing is put there)", default=".", argument="DIR"
-        ),
+        _option("--temp-dir", "text", "folder for the files of other programs", default=".", argument="DIR"),
         _option(
             "--wait-for-file",
             "integer",
@@ -251,7 +249,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _undo("--retry", "no_retry", hidden=True),
         _undo("--no-multi", "multi", hidden=True),
         _option("--no-cell-combinations", "ignored", "obsolete", hidden=True),
-        _option("--max-indexer-threads", "ignored", "only concerns pinkIndexer", argument="N"),
+        _option("--max-indexer-threads", "ignored", "every method takes one thread", argument="N"),
         _option("--wavelength-estimate", "number", "a frame 10 % off gives a warning [m]", argument="M"),
         _option("--camera-length-estimate", "number", "a frame 10 % off gives a warning [m]", argument="M"),
         _off("--refine-detector-shift", "refine the detector's shift for each crystal, too (beyond CrystFEL)"),
@@ -350,6 +348,72 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         _off("--xgandalf-fast-execution", "the same as --xgandalf-sps=2 --xgandalf-gdis=3"),
     ),
+    "felix": (
+        _option("--felix-domega", "number", "step in omega [deg]", default=2.0, argument="X"),
+        _option(
+            "--felix-fraction-max-visits", "number", "of the most visits of a voxel", default=0.75, argument="X"
+        ),
+        _option("--felix-max-internal-angle", "number", "largest mean angle [deg]", default=0.25, argument="X"),
+        _option("--felix-max-uniqueness", "number", "largest uniqueness", default=0.5, argument="X"),
+        _option("--felix-min-completeness", "number", "least completeness", default=0.001, argument="X"),
+        _option("--felix-min-visits", "integer", "fewest visits of a voxel", default=15, argument="N"),
+        _option("--felix-num-voxels", "integer", "voxels along an edge", default=100, argument="N"),
+        _option("--felix-sigma", "number", "error of the angles [deg]", default=0.2, argument="X"),
+        _option("--felix-tthrange-max", "number", "largest two-theta [deg]", default=30.0, argument="X"),
+        _option("--felix-tthrange-min", "number", "smallest two-theta [deg]", default=0.0, argument="X"),
+    ),
+    "pinkIndexer": (
+        _option(
+            "--pinkIndexer-cpc --pinkIndexer-considered-peaks-count",
+            "integer",
+            "how many peaks vote: 0 (16) to 4 (64)",
+            default=4,
+            argument="N",
+        ),
+        _option(
+            "--pinkIndexer-ar --pinkIndexer-angle-resolution",
+            "integer",
+            "how finely rotations are told apart: 0 (8 deg) to 4 (2 deg)",
+            default=2,
+            argument="N",
+        ),
+        _option(
+            "--pinkIndexer-rt --pinkIndexer-refinement-type",
+            "integer",
+            "0: none, 1: rotation, 2: cell, 3: both, 4: both from several starts, 5: and beam centre",
+            default=1,
+            argument="N",
+        ),
+        _option(
+            "--pinkIndexer-tol --pinkIndexer-tolerance",
+            "number",
+            "largest distance of a peak from its lattice point, as part of the shortest axis",
+            default=0.06,
+            argument="X",
+        ),
+        _option(
+            "--pinkIndexer-reflection-radius",
+            "number",
+            "radius of a lattice point [Å⁻¹] (default: 2 % of the shortest axis)",
+            argument="R",
+        ),
+        _option(
+            "--pinkIndexer-mrfi --pinkIndexer-max-resolution-for-indexing",
+            "number",
+            "peaks further out do not vote [Å⁻¹]",
+            default=inf,
+            argument="X",
+        ),
+        _option(
+            "--pinkIndexer-max-refinement-disbalance",
+            "number",
+            "how one-sided the explained peaks may be: 0 to 2",
+            default=0.4,
+            argument="X",
+        ),
+        _option("--pinkIndexer-multi", "ignored", "use --multi"),
+        _option("--pinkIndexer-no-check-indexed", "ignored", "solutions are always checked"),
+    ),
     "taketwo": (
         _option("--taketwo-member-threshold", "integer", "members that end the search", default=20, argument="N"),
         _option(
@@ -428,16 +492,6 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
 }
 
-_ENGINES = {
-    "felix": "domega fraction-max-visits max-internal-angle max-uniqueness min-completeness min-visits "
-    "num-voxels sigma tthrange-max tthrange-min",
-    "pinkIndexer": "considered-peaks-count cpc angle-resolution ar refinement-type rt tolerance tol "
-    "reflection-radius max-resolution-for-indexing mrfi max-refinement-disbalance",
-}
-_ENGINE_FLAGS = (
-    "--pinkIndexer-multi",
-    "--pinkIndexer-no-check-indexed",
-)
 _ENGINE_HELP = "taketwo felix xgandalf pinkindexer fromfile asdf ffbidx smallcell"
 _PINK_REPLACED = {
     "thread-count": "--max-indexer-threads",
@@ -450,12 +504,6 @@ _ASAPO = "endpoint token beamtime source group stream consumer-timeout"
 _ASAPO_FLAGS = ("--asapo-wait-for-stream", "--asapo-acks", "--asapo-output-stream")
 
 GROUPS["Other engines"] = (
-    *(
-        Option((f"--{engine}-{word}",), "ignored", f"only concerns {engine}", None, "X", True)
-        for engine, words in _ENGINES.items()
-        for word in words.split()
-    ),
-    *(Option((name,), "ignored", "only concerns another engine", None, "", True) for name in _ENGINE_FLAGS),
     *(
         Option((f"--help-{engine}",), "refused", "the options of engines are in --help", None, "", True)
         for engine in _ENGINE_HELP.split()

@@ -151,6 +151,46 @@ class AsdfSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PinkIndexerSettings:
+    """Parameters of the indexer for wide spectra and electrons (`--pinkIndexer-*`; Gevorkov et al. 2020)."""
+
+    considered_peaks_count: int = 4
+    """How many peaks vote, 0 (16) to 4 (64)."""
+    angle_resolution: int = 2
+    """How finely rotations are told apart, 0 (8°) to 4 (2°); long axes need finer cells and get them."""
+    refinement_type: int = 1
+    """0 none, 1 rotation, 2 cell, 3 rotation, then cell, 4 the same from several starts, 5 and beam centre."""
+    tolerance: float = 0.06
+    """Largest distance of a peak from its lattice point, as a part of the shortest reciprocal axis."""
+    reflection_radius: float | None = None
+    """Radius of a lattice point [Å⁻¹]; None = 2 % of the shortest reciprocal axis."""
+    max_resolution_for_indexing: float = inf
+    """Peaks further out do not vote [Å⁻¹]."""
+    max_refinement_disbalance: float = 0.4
+    """Largest distance between the mean directions of the explained peaks and of all, 0 to 2."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FelixSettings:
+    """Parameters of the program Felix (`--felix-*`; Beyerlein et al. 2017)."""
+
+    domega: float = 2.0
+    """[deg]"""
+    fraction_max_visits: float = 0.75
+    max_internal_angle: float = 0.25
+    """Largest mean angle between peaks and lattice points [deg]."""
+    max_uniqueness: float = 0.5
+    min_completeness: float = 0.001
+    min_visits: int = 15
+    num_voxels: int = 100
+    sigma: float = 0.2
+    tthrange_max: float = 30.0
+    """[deg]"""
+    tthrange_min: float = 0.0
+    """[deg]"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IndexingSettings:
     """How lattices are found and judged (`--indexing` and its options)."""
 
@@ -174,6 +214,10 @@ class IndexingSettings:
     xgandalf: XgandalfSettings = field(default_factory=XgandalfSettings)
     taketwo: TaketwoSettings = field(default_factory=TaketwoSettings)
     asdf: AsdfSettings = field(default_factory=AsdfSettings)
+    pink_indexer: PinkIndexerSettings = field(default_factory=PinkIndexerSettings)
+    felix: FelixSettings = field(default_factory=FelixSettings)
+    scratch: str | None = None
+    """Folder for the files of other programs; None = the system's."""
     solutions_file: str | None = None
     """List of lattices for the method `file` (`--fromfile-input-file`)."""
     find_cell: bool = False

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -40,6 +41,7 @@ from braggstream.run.processor import Processor, make_processor
 from braggstream.run.slots import SlotMemory
 from braggstream.run.ties import die_with_parent, name_process, outlive_parent
 from braggstream.run.worker import run_worker
+from braggstream.steps.indexing.external.program import end_left_behind
 
 ORDER_BYTES = 4096
 FAREWELL_S = 2.0
@@ -52,6 +54,7 @@ class ForkServer:
     def __init__(self, control: socket.socket, setup: Setup, *, slots: int, parent: int) -> None:
         self._control = control
         self._setup = setup
+        self._scratch = setup.settings.indexing.scratch
         self._memory = SlotMemory(slots, setup.slot_bytes)
         self._workers: dict[int, int] = {}
         """Token of each worker by process id."""
@@ -98,6 +101,8 @@ class ForkServer:
         self._see_workers_off(FAREWELL_S if self._is_farewell else 0.0)
         if not self._is_farewell:
             _cut_torn_chunk(self._setup.output.stream_file)
+            if self._scratch is not None:
+                shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _follow_order(self) -> bool:
         """Follow one order; False where the parent has hung up."""
@@ -191,6 +196,8 @@ class ForkServer:
             if pid == 0:
                 break
             token = self._workers.pop(pid)
+            if self._scratch is not None:
+                end_left_behind(self._scratch, pid)
             self._tell(EndedNote(token=token, pid=pid, exit_code=os.waitstatus_to_exitcode(status)))
 
     def _see_workers_off(self, patience_s: float) -> None:

@@ -1,9 +1,13 @@
 """A session on this machine: frames in, supervised workers, chunks into the stream file, the ledger kept."""
 
 import os
+import shutil
+import tempfile
 from collections import ChainMap
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import zmq
@@ -34,6 +38,7 @@ from braggstream.run.watching import Watcher, make_watchers
 from braggstream.sinks.json_summary import write_json_summary
 from braggstream.sinks.mille_file import open_mille_file
 from braggstream.sources.zmq import ZmqSource
+from braggstream.steps.indexing.methods import uses_programs
 
 DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
 """Exit statuses, as CrystFEL's; a second stop signal gives its number plus 128."""
@@ -81,6 +86,21 @@ def run_session(
         Something given by the user cannot be used, workers cannot start, or results cannot be written.
     """
     raise_descriptor_limit()
+    with ExitStack() as stack:
+        settings = _with_scratch(settings, run, stack)
+        return _run_session(geometry, settings, source, output, run, processor=processor, sink=sink)
+
+
+def _run_session(
+    geometry: Geometry,
+    settings: Settings,
+    source: SourceSettings,
+    output: OutputSettings,
+    run: RunSettings,
+    *,
+    processor: str,
+    sink: Sink | None,
+) -> int:
     n_slots = SLOTS_A_WORKER * run.n_workers + 1
     setup = Setup(
         processor=processor,
@@ -288,6 +308,18 @@ class Session:
         for pollable in pollables:
             poller.register(pollable, zmq.POLLIN)
         poller.poll(soonest(*deadlines))
+
+
+def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Settings:
+    """Make a folder for the files of other programs, where some will be run; the stack removes it."""
+    if not uses_programs(settings.indexing):
+        return settings
+    try:
+        scratch = tempfile.mkdtemp(prefix=f"indexamajig.{os.getpid()}.", dir=run.temp_dir)
+    except OSError as error:
+        raise UserError(f"--temp-dir={run.temp_dir}: {error.strerror or error}") from None
+    stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+    return replace(settings, indexing=replace(settings.indexing, scratch=str(Path(scratch).absolute())))
 
 
 def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) -> Sink:

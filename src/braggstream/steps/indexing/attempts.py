@@ -8,8 +8,14 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.evidence import ANY_CELL
-from braggstream.steps.indexing.indexer import Indexer
-from braggstream.steps.indexing.methods import GIVE_SEVERAL, KEEP_SETTING, SEARCH_ONCE, make_indexers
+from braggstream.steps.indexing.indexer import Indexer, complaints_of
+from braggstream.steps.indexing.methods import (
+    GIVE_SEVERAL,
+    JUDGE_THEMSELVES,
+    KEEP_SETTING,
+    SEARCH_ONCE,
+    make_indexers,
+)
 from braggstream.steps.indexing.outcome import IndexingOutcome
 from braggstream.steps.indexing.peak_check import are_similar, unexplained, weigh_peaks
 from braggstream.steps.refinement import refine_crystal
@@ -43,6 +49,7 @@ class AttemptLoop:
             strongest_first = view.take(np.argsort(-view.peaks.intensity, kind="stable"))
             for name, indexer in self._indexers.items():
                 crystals, n_tries = self._try_method(name, indexer, strongest_first)
+                warnings += complaints_of(indexer)
                 if crystals:
                     return IndexingOutcome(
                         crystals=tuple(crystals), indexed_by=name, n_tries=n_tries, warnings=warnings
@@ -95,7 +102,8 @@ class AttemptLoop:
             crystal = refine_crystal(crystal, view, target, moves_detector=self._settings.moves_detector)
         if crystal is None or (self._check is not None and not self._check.fits(crystal)):
             return None
-        if self._settings.check_peaks and not weigh_peaks(crystal, view, self._tolerance).is_enough:
+        is_judged = not self._settings.check_peaks or candidate.indexed_by in JUDGE_THEMSELVES
+        if not is_judged and not weigh_peaks(crystal, view, self._tolerance).is_enough:
             return None
         return crystal
 

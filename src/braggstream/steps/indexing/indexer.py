@@ -36,3 +36,9 @@ def candidate(reciprocal_axes: NDArray[np.float64], target: UnitCell | None) -> 
         centring=target.centring,
         unique_axis=target.unique_axis,
     )
+
+
+def complaints_of(indexer: Indexer) -> tuple[str, ...]:
+    """Take what an indexer that runs another program has to say about it, one line each."""
+    program = getattr(indexer, "program", None)
+    return () if program is None else tuple(program.complaints())

@@ -22,20 +22,34 @@ INDEXERS: Mapping[str, str] = {
     "smallcell": "braggstream.steps.indexing.smallcell:make_indexer",
     "asdf": "braggstream.steps.indexing.asdf:make_indexer",
     "file": "braggstream.steps.indexing.from_file:make_indexer",
+    "pinkIndexer": "braggstream.steps.indexing.pinkindexer:make_indexer",
+    "dirax": "braggstream.steps.indexing.external.dirax:make_indexer",
+    "mosflm": "braggstream.steps.indexing.external.mosflm:make_indexer",
+    "xds": "braggstream.steps.indexing.external.xds:make_indexer",
+    "felix": "braggstream.steps.indexing.external.felix:make_indexer",
 }
 """Method name -> `module:factory`; the factory takes the settings and gives an indexer."""
 
-NEED_CELL = frozenset({"ffbidx", "taketwo", "smallcell"})
+NEED_CELL = frozenset({"ffbidx", "taketwo", "smallcell", "pinkIndexer", "felix"})
 """Methods that look for a known cell only."""
 
-GIVE_SEVERAL = frozenset({"file"})
+OTHER_SPELLINGS = {"pinkindexer": "pinkIndexer"}
+
+PROGRAMS = frozenset({"dirax", "mosflm", "xds", "felix"})
+"""Methods that are programs of the same name, found on the search path."""
+
+GIVE_SEVERAL = frozenset({"file", "felix"})
 """Methods that give several lattices of a frame at once, all of which are wanted."""
 
 KEEP_SETTING = frozenset({"file"})
 """Methods whose choice among equivalent axes is kept where it fits the cell: it may have been made on purpose."""
 
-SEARCH_ONCE = frozenset({"ffbidx", "xgandalf", "taketwo"})
+SEARCH_ONCE = frozenset({"ffbidx", "xgandalf", "taketwo", "file", "pinkIndexer"})
 """Methods that find with all peaks what they would find without the weakest ones: they are not tried again."""
+
+JUDGE_THEMSELVES = frozenset({"pinkIndexer"})
+"""Methods that weigh their lattices against chance with the width of the spectrum and the radius of lattice points
+in mind; the general weighing of peaks knows neither."""
 
 NO_INDEXING = "none"
 KNOWN_CELL_METHOD = "ffbidx"
@@ -43,12 +57,7 @@ KNOWN_CELL_METHOD = "ffbidx"
 NO_CELL_METHOD = "asdf"
 """What is taken where none is known."""
 
-_REFERENCE_METHODS = frozenset(
-    {
-        *("dirax", "mosflm", "felix", "xds"),
-        *("pinkindexer", "simulation"),
-    }
-)
+_REFERENCE_METHODS = frozenset({"simulation"})
 _OLD_MODIFIERS = frozenset(
     {
         *("latt", "nolatt", "cell", "nocell", "retry", "noretry", "multi", "nomulti"),
@@ -69,6 +78,7 @@ def parse_methods(words: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...
     notices: list[str] = []
     for word in words:
         name, *modifiers = word.strip().split("-")
+        name = OTHER_SPELLINGS.get(name, name)
         _check_name(name)
         _check_modifiers(word, modifiers)
         if modifiers:
@@ -104,11 +114,22 @@ def check_means(settings: IndexingSettings) -> None:
     Raises
     ------
     UserError
-        Where the method `file` has no list that can be opened.
+        Where the method `file` has no list that can be opened, or a program is not installed.
     """
     names, _ = parse_methods(settings.methods)
     if "file" in names:
         _check_solutions_file(settings.solutions_file)
+    if uses_programs(settings):
+        from braggstream.steps.indexing.external.program import find_program
+
+        for name in PROGRAMS.intersection(names):
+            find_program(name)
+
+
+def uses_programs(settings: IndexingSettings) -> bool:
+    """Whether other programs will be run, which need a place for their files."""
+    names, _ = parse_methods(settings.methods)
+    return not PROGRAMS.isdisjoint(names)
 
 
 def make_indexers(settings: IndexingSettings) -> "dict[str, Indexer]":
