@@ -17,11 +17,8 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     DEFAULT_RADII,
     AsdfSettings,
-<<<<<<< HEAD
     CalibrationSettings,
-=======
     FelixSettings,
->>>>>>> pinkext
     FfbidxSettings,
     FileSourceSettings,
     FrameSettings,
