@@ -10,7 +10,7 @@ from braggstream.formats.cell import write_cell
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
-from braggstream.sinks.whole_file import replace_file
+from braggstream.sinks.replaced_file import replace_file
 from braggstream.steps.indexing.methods import KNOWN_CELL_METHOD
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from braggstream.model.geometry import DetectorOffset, Geometry
 from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.pipeline.offset_consensus import Consensus, OffsetConsensus
-from braggstream.sinks.whole_file import replace_file
+from braggstream.sinks.replaced_file import replace_file
 
 MIN_CRYSTALS = 8
 """So many have to agree before anything is moved or told..."""

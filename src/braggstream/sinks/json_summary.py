@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from braggstream.model.errors import UserError
-from braggstream.sinks.whole_file import replace_file
+from braggstream.sinks.replaced_file import replace_file
 
 
 def write_json_summary(path: str, summary: Mapping[str, Any]) -> None:

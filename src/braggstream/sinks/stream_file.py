@@ -7,7 +7,7 @@ from typing import BinaryIO
 from braggstream.formats.stream_write import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE, GEOMETRY_END
 from braggstream.model.errors import UserError
 from braggstream.model.settings import OutputSettings
-from braggstream.sinks.whole_pieces import WholeFile
+from braggstream.sinks.piece_file import PieceFile
 
 _CHUNK_END = f"{CHUNK_END}\n".encode()
 _CHUNK_BEGIN = f"{CHUNK_BEGIN}\n".encode()
@@ -28,7 +28,7 @@ class StreamFileSink:
         if goes_on:
             _check_is_stream(self._name)
             repair_tail(self._name)
-        self._file = WholeFile(self._name, "the stream file (-o)", goes_on=goes_on)
+        self._file = PieceFile(self._name, "the stream file (-o)", goes_on=goes_on)
         if not goes_on:
             self._write_header(header)
 

@@ -5,7 +5,7 @@ import os
 from braggstream.model.errors import UserError
 
 
-class WholeFile:
+class PieceFile:
     """Each `write` puts a whole piece at the end of the file, or none of it."""
 
     def __init__(self, name: str, what: str, *, goes_on: bool = False) -> None:
