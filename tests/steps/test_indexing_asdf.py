@@ -12,7 +12,7 @@ from braggstream.simulate.lattices import compare
 from braggstream.steps.indexing import make_lattice_finder
 from braggstream.steps.indexing.asdf import make_indexer
 from braggstream.steps.indexing.bravais import bravais_lattice
-from braggstream.steps.indexing.direct_map import find_vectors
+from braggstream.steps.indexing.direct_map import LatticeVectors, find_vectors
 from braggstream.steps.indexing.spanned_cells import best_cell, judged
 from braggstream.steps.indexing.sublattices import LARGER_AND_SMALLER
 from steps.simulated_stills import seen, still_with_partials
@@ -137,10 +137,9 @@ def test_degenerate_peaks_give_no_lattice_or_a_sound_one(q):
 
 def test_nan_among_good_peaks_does_no_harm():
     q, true = still(TETRAGONAL, np.random.default_rng(40), n_false=0)
-    view = view_of(q)
-    view.q[::9] = np.nan
-    (crystal,) = crystals_of(view, refine=False)
-    assert is_same_lattice(crystal.reciprocal_axes, true, "P")
+    q[::9] = np.nan
+    (found,) = make_indexer(IndexingSettings()).find(q)
+    assert is_same_lattice(found, true, "P")
 
 
 @pytest.mark.real
@@ -157,7 +156,8 @@ def test_real_peak_lists_show_their_lattice(real):
         q = np.array([line.split() for line in path.read_text().splitlines()[1:] if line.strip()], float)
         (found,) = indexer.find(q)
         assert is_same_lattice(found, np.linalg.inv(known).T, "P"), path.name
-        cell = bravais_lattice(np.linalg.inv(found).T).cell
+        # Of one frame, and not refined yet.
+        cell = bravais_lattice(np.linalg.inv(found).T, max_angle=1.5, max_length=0.02).cell
         assert (cell.lattice_type, cell.centring, cell.unique_axis) == ("tetragonal", "P", "c")
 
 
@@ -171,6 +171,29 @@ def test_sublattices_are_all_different():
             joining = one @ np.linalg.inv(other)
             is_same = np.abs(joining - np.rint(joining)).max() < 1e-9
             assert not (is_same and abs(abs(np.linalg.det(joining)) - 1.0) < 1e-9)
+
+
+def test_several_lattices_are_found_in_one_search():
+    rng = np.random.default_rng(46)
+    stills = [still_with_partials(TETRAGONAL, rng, n=n) for n in (110, 90, 70)]
+    places = np.concatenate([np.stack([view.peaks.fs, view.peaks.ss], axis=1) for _, view in stills])
+    view = seen(places, np.concatenate([view.peaks.intensity for _, view in stills]))
+    found = make_indexer(IndexingSettings(multi=True)).find(view.q)
+    assert len(found) == 3
+    for true, _ in stills:
+        compared = [compare(true, axes) for axes in found]
+        assert sum(each is not None and each.misorientation < 0.5 for each in compared) == 1
+
+
+def test_a_cell_with_eleven_times_the_volume_is_seen_through():
+    rng = np.random.default_rng(47)
+    true, view = still_with_partials(TETRAGONAL, rng, n=60, n_false=60)
+    spots = np.ascontiguousarray(view.q[np.argsort(np.linalg.norm(view.q, axis=1))])
+    axes = np.linalg.inv(true).T
+    larger = np.array([[1, 0, 3], [0, 1, 5], [0, 0, 11]]) @ axes
+    vectors = LatticeVectors(vectors=larger, part=np.full(3, 0.5), spread=np.full(3, 0.03))
+    found = best_cell(spots, vectors, reach=500.0)
+    assert compare(true, np.linalg.inv(found.axes).T) is not None
 
 
 @pytest.mark.parametrize("number", [0, 9, 25, 45, 70])

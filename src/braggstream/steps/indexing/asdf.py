@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 
 MOST_SPOTS = 400
 """Strongest spots that are used."""
-MOST_SPOTS_AGAIN = 120
+MOST_SPOTS_AGAIN = 100
 """The same, in repeated attempts: what the many did not show the strongest may."""
 FEWEST_SPOTS = 8
 REACHES = (100.0, 200.0, 400.0)
@@ -35,7 +35,7 @@ REACH_OF_CELL = 1.15
 LEAST_VOLUME_TOLERANCE = 0.1
 OPERATIONS = 3e8
 """Multiplications and additions that one map of direct space may cost."""
-FEWER_OPERATIONS = 1e8
+FEWER_OPERATIONS = 7e7
 """The same for repeated attempts, and with `--asdf-fast`."""
 
 
@@ -43,6 +43,7 @@ class AsdfIndexer:
     """Find a lattice in the scattering vectors of a frame's peaks; a known cell is not needed."""
 
     def __init__(self, settings: IndexingSettings) -> None:
+        self._most_lattices = settings.max_lattices if settings.multi else 1
         self._operations = FEWER_OPERATIONS if settings.asdf.fast else OPERATIONS
         self._volumes = VOLUME_LIMITS
         self._reaches: tuple[float, ...] = REACHES
@@ -54,18 +55,27 @@ class AsdfIndexer:
             self._reaches = (REACH_OF_CELL * float(np.linalg.norm(basis, axis=0).max()),)
 
     def __call__(self, view: PeakView, *, thorough: bool = True) -> list[Crystal]:
-        """Give the best lattice as a primitive, reduced cell, or nothing."""
+        """Give lattices as primitive, reduced cells: one, or several where several are wanted."""
         return [Crystal(reciprocal_axes=axes) for axes in self.find(view.q, thorough=thorough)]
 
     def find(self, q: FloatArray, *, thorough: bool = True) -> list[FloatArray]:
-        """Reciprocal axes of the best lattice, or nothing: rows a*, b*, c*, float64[3, 3] [Å⁻¹].
+        """Reciprocal axes of lattices, the likeliest first: rows a*, b*, c*, float64[3, 3] [Å⁻¹].
 
-        `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Unless `thorough`, a map of middle size
-        is searched only.
+        `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Each further lattice is found in the
+        spots that those before it leave.  Unless `thorough`, a map of middle size is searched only.
         """
         spots = _usable(q, MOST_SPOTS if thorough else MOST_SPOTS_AGAIN)
-        if len(spots) < FEWEST_SPOTS:
-            return []
+        found: list[FloatArray] = []
+        while len(found) < self._most_lattices and len(spots) >= FEWEST_SPOTS:
+            cell = self._likeliest(spots, thorough=thorough)
+            if cell is None:
+                break
+            found.append(np.ascontiguousarray(np.linalg.inv(cell.axes).T))
+            spots = np.ascontiguousarray(spots[~cell.is_explained])
+        return found
+
+    def _likeliest(self, spots: FloatArray, *, thorough: bool) -> JudgedCell | None:
+        """The likeliest cell, if it is likely enough."""
         best: JudgedCell | None = None
         middle = len(self._reaches) // 2
         for reach in self._reaches if thorough else self._reaches[middle : middle + 1]:
@@ -75,9 +85,7 @@ class AsdfIndexer:
                 best = cell
             if best is not None and best.is_convincing(reach):
                 break
-        if best is None or not best.is_likely:
-            return []
-        return [np.ascontiguousarray(np.linalg.inv(best.axes).T)]
+        return best if best is not None and best.is_likely else None
 
 
 def _usable(q: FloatArray, most: int) -> FloatArray:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels.asdf_cells import BITS, judge_cell, mark_spots, rank_triplets
-from braggstream.kernels.asdf_vectors import LIKELIHOOD, N_EVIDENCE, PART
+from braggstream.kernels.asdf_vectors import LIKELIHOOD, N_EVIDENCE, PART, SPREAD
 from braggstream.kernels.ffbidx_cells import refine_cells
 from braggstream.kernels.niggli import reduce_niggli
 from braggstream.steps.indexing.direct_map import SHORTEST, LatticeVectors
-from braggstream.steps.indexing.sublattices import LARGER_AND_SMALLER
+from braggstream.steps.indexing.sublattices import LARGER_AND_SMALLER, MUCH_SMALLER
 
 FloatArray = NDArray[np.float64]
 
@@ -39,8 +39,12 @@ N_ROUNDS = 12.0
 FEWEST_SPOTS = 6.0
 MOST_REACH = 1.2
 """A cell may have an axis longer than the vectors that were looked for by this factor: more is not determined."""
+NEAR = 4.0
+"""Distance from a lattice point up to which a spot is explained by it [spreads]."""
 MOST_STEPS = 6
 """Steps to neighbouring lattices."""
+CROWDED = 0.75
+"""With less than this part of the spots explained, there may be other lattices."""
 IMPROVEMENT = 2.0
 """A neighbouring lattice has to be more likely by this (natural logarithm)."""
 LIKELY = (2.5, 60.0)
@@ -59,7 +63,9 @@ class JudgedCell:
     likelihood: float
     """Logarithm of the likelihood ratio."""
     n_explained: float
-    """Spots that belong to the lattice."""
+    """Spots that belong to the lattice, each counted by its probability."""
+    is_explained: NDArray[np.bool_]
+    """Whether each spot is near a lattice point, bool[n]."""
 
     @property
     def longest(self) -> float:
@@ -122,8 +128,12 @@ def judged(axes: FloatArray, spots: FloatArray) -> JudgedCell | None:
         return None
     evidence = np.empty(N_EVIDENCE)
     judge_cell(cell, np.ascontiguousarray(np.linalg.inv(cell).T), spots, evidence, distances)
-    n_explained = float(evidence[PART]) * len(spots)
-    return JudgedCell(axes=cell, likelihood=float(evidence[LIKELIHOOD]), n_explained=n_explained)
+    return JudgedCell(
+        axes=cell,
+        likelihood=float(evidence[LIKELIHOOD]),
+        n_explained=float(evidence[PART]) * len(spots),
+        is_explained=distances < (NEAR * evidence[SPREAD]) ** 2,
+    )
 
 
 def _spanned(spots: FloatArray, found: LatticeVectors, volumes: tuple[float, float]) -> FloatArray:
@@ -139,22 +149,30 @@ def _spanned(spots: FloatArray, found: LatticeVectors, volumes: tuple[float, flo
 
 def _against_neighbours(cell: JudgedCell, spots: FloatArray, *, longest: float) -> JudgedCell:
     """Go on to lattices that contain this one, or are contained in it, as long as one is likelier."""
-    evidence, distances = np.empty(N_EVIDENCE), np.empty(len(spots))
     for _ in range(MOST_STEPS):
-        others = LARGER_AND_SMALLER @ cell.axes
-        reciprocals = np.ascontiguousarray(np.linalg.inv(others).transpose(0, 2, 1))
-        likelihoods = np.empty(len(others))
-        for number, (axes, reciprocal) in enumerate(zip(others, reciprocals, strict=True)):
-            judge_cell(axes, reciprocal, spots, evidence, distances)
-            likelihoods[number] = evidence[LIKELIHOOD]
-        best = int(np.argmax(likelihoods))
-        if likelihoods[best] < cell.likelihood + IMPROVEMENT:
-            break
-        other = judged(others[best], spots)
-        if other is None or other.likelihood < cell.likelihood + IMPROVEMENT or other.longest > longest:
+        other = _likeliest(LARGER_AND_SMALLER @ cell.axes, spots, than=cell)
+        if other is None and cell.is_likely and cell.n_explained < CROWDED * len(spots):
+            # Where spots of other lattices crowd the map, short vectors may be missed.
+            other = _likeliest(MUCH_SMALLER @ cell.axes, spots, than=cell)
+        if other is None or other.longest > longest:
             break
         cell = other
     return cell
+
+
+def _likeliest(cells: FloatArray, spots: FloatArray, *, than: JudgedCell) -> JudgedCell | None:
+    """The likeliest of some cells, float64[n, 3, 3] [Å], refined; None where that is not likelier than another."""
+    evidence, distances = np.empty(N_EVIDENCE), np.empty(len(spots))
+    reciprocals = np.ascontiguousarray(np.linalg.inv(cells).transpose(0, 2, 1))
+    likelihoods = np.empty(len(cells))
+    for number, (axes, reciprocal) in enumerate(zip(cells, reciprocals, strict=True)):
+        judge_cell(axes, reciprocal, spots, evidence, distances)
+        likelihoods[number] = evidence[LIKELIHOOD]
+    best = int(np.argmax(likelihoods))
+    if likelihoods[best] < than.likelihood + IMPROVEMENT:
+        return None
+    other = judged(cells[best], spots)
+    return None if other is None or other.likelihood < than.likelihood + IMPROVEMENT else other
 
 
 def _reduced(axes: FloatArray) -> FloatArray | None:

@@ -1,4 +1,4 @@
-"""Lattices that contain another one, or are contained in it, with two or three times the volume of the cell."""
+"""Lattices that contain another one, or are contained in it."""
 
 from itertools import product
 
@@ -23,3 +23,5 @@ _LARGER = _normal_forms(2) + _normal_forms(3)
 _SMALLER = [np.linalg.inv(form).T for form in _LARGER + _normal_forms(5)]
 LARGER_AND_SMALLER: FloatArray = np.array(_LARGER + _SMALLER)
 """Matrices that turn rows a, b, c into those of each larger and each smaller cell, float64[71, 3, 3]."""
+MUCH_SMALLER: FloatArray = np.array([np.linalg.inv(form).T for n in (7, 11) for form in _normal_forms(n)])
+"""The same for cells of a seventh and an eleventh of the volume, float64[190, 3, 3]."""
