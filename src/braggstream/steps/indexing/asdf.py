@@ -85,7 +85,11 @@ class AsdfIndexer:
                 best = cell
             if best is not None and best.is_convincing(reach):
                 break
-        return best if best is not None and best.is_likely else None
+        if best is None:
+            return None
+        # A repeated attempt does not reach as far, so that it may take a part of a large cell for a small one.
+        is_enough = best.is_likely if thorough else best.is_convincing(self._reaches[middle])
+        return best if is_enough else None
 
 
 def _usable(q: FloatArray, most: int) -> FloatArray:
