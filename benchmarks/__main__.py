@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from benchmarks import end_to_end, growth, peaks, reflections, stages
+from benchmarks import end_to_end, gpu, growth, peaks, reflections, stages
 
 KEPT = Path(__file__).parent / "results" / "last.json"
 SIZES = (1024, 2048, 4096)
 DTYPES = ("uint16", "int32", "float32")
-PARTS = ("stages", "peaks", "reflections", "growth", "end_to_end")
+PARTS = ("stages", "peaks", "reflections", "growth", "gpu", "end_to_end")
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
         "peaks": _peaks,
         "reflections": _reflections,
         "growth": _growth,
+        "gpu": _gpu,
         "end_to_end": _end_to_end,
     }
     for part in chosen.only or PARTS:
@@ -99,6 +100,23 @@ def _growth(is_quick: bool, kept: dict) -> dict[str, list[dict]]:
 
 def _total(row: dict[str, float]) -> float:
     return sum(row[stage] for stage in ("indexing", "prediction", "integration", "format"))
+
+
+def _gpu(is_quick: bool, kept: dict) -> dict:
+    """Frames a second on a CUDA device, where there is one, and how far its results are from the processor's."""
+    reason = gpu.why_not()
+    if reason is not None:
+        print(f"GPU: nothing is measured: {reason}")
+        return dict(kept.get("gpu", {}))
+    deviations = gpu.deviations()
+    print("GPU and CPU differ at most by", ", ".join(f"{value:.1g} ({name})" for name, value in deviations.items()))
+    before = {row["workers"]: row["frames_per_s"] for row in kept.get("gpu", {}).get("rates", ())}
+    print(f"{'GPU, 4M uint16, workers':>36} {'frames/s':>9} {'asked':>6} {'before':>8}")
+    rows = [asdict(row) for row in gpu.measure()]
+    for row in rows:
+        last = f"{before[row['workers']]:.1f}" if row["workers"] in before else "-"
+        print(f"{row['workers']:>36} {row['frames_per_s']:9.1f} {gpu.ASKED:>6g} {last:>8}")
+    return {"deviations": deviations, "rates": rows}
 
 
 def _end_to_end(is_quick: bool, kept: dict) -> list[dict]:

@@ -35,6 +35,9 @@ class FakeProcessor:
             self.n += name not in ("int32", "uint16")
             after_each()
 
+    def begin_work(self, worker):
+        pass
+
     def n_compiled(self):
         return self.n
 

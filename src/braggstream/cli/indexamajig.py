@@ -8,6 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from braggstream.cli.device_choice import settings_on_device
 from braggstream.cli.option_parser import parse_options
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
@@ -95,6 +96,9 @@ def understand(words: Sequence[str]) -> Session:
         geometry=_geometry(options),
         calibration=_calibration(options, geometry),
     )
+    settings, notices = settings_on_device(settings, options["device"])
+    for notice in notices:
+        _say(notice)
     return Session(
         geometry=geometry,
         settings=settings,

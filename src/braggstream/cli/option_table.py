@@ -479,6 +479,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option("-j", "integer", "worker processes", default=1, argument="N"),
         _off("--cpu-pin", "bind worker k to processor k"),
         _option(
+            "--device",
+            "text",
+            "where peakfinder8 and ffbidx run: cpu, cuda, or auto: cuda where there is a device (beyond CrystFEL)",
+            default="cpu",
+            argument="DEVICE",
+        ),
+        _option(
             "--frame-timeout",
             "number",
             "a worker longer on one frame is replaced [s] (beyond CrystFEL)",

@@ -15,7 +15,9 @@ PIXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "
 """Every pixel type that kernels can be compiled for."""
 
 
-def warm_up(pixel_types: Iterable[str], *, after_each: Callable[[], None] | None = None) -> None:
+def warm_up(
+    pixel_types: Iterable[str], *, after_each: Callable[[], None] | None = None, device: str = "cpu"
+) -> None:
     """Call each kernel in use once, those that touch pixels once for each pixel type.
 
     It has to come after the steps are set up.
@@ -26,9 +28,11 @@ def warm_up(pixel_types: Iterable[str], *, after_each: Callable[[], None] | None
         NumPy names of pixel types.
     after_each : callable, optional
         Called after each module, for instance to see whether anything had to be compiled.
+    device : str
+        `cpu` or `cuda`: whose kernels; those for a CUDA device open it, which no process does that will fork.
     """
     wanted = [np.dtype(name) for name in pixel_types]
-    for module in kernels_in_use():
+    for module in kernels_in_use(device):
         function = module.warm_up
         if inspect.signature(function).parameters:
             for dtype in wanted:
@@ -39,8 +43,9 @@ def warm_up(pixel_types: Iterable[str], *, after_each: Callable[[], None] | None
             after_each()
 
 
-def kernels_in_use() -> list[ModuleType]:
-    """Modules of kernels that have been imported, those that can be warmed up, by name."""
-    floor = __package__ + "."
-    loaded = [sys.modules[name] for name in sorted(sys.modules) if name.startswith(floor) and name != __name__]
+def kernels_in_use(device: str = "cpu") -> list[ModuleType]:
+    """Modules of kernels for a device that have been imported, those that can be warmed up, by name."""
+    floor, twins = __package__ + ".", __package__ + ".cuda."
+    names = [name for name in sorted(sys.modules) if name.startswith(floor) and name != __name__]
+    loaded = [sys.modules[name] for name in names if name.startswith(twins) == (device == "cuda")]
     return [module for module in loaded if hasattr(module, "warm_up")]

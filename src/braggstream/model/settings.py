@@ -79,6 +79,8 @@ class PeakSettings:
     """Add half a pixel to supplied positions (off: `--no-half-pixel-shift`)."""
     min_peaks: int = 0
     """A frame with at least so many peaks is a hit (`--min-peaks`)."""
+    device: str = "cpu"
+    """Where kernels run that can run in both places: `cpu` or `cuda` (`--device`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,6 +228,8 @@ class IndexingSettings:
     """[Å]; a frame more than 10 % off gives a warning."""
     camera_length_estimate: float | None = None
     """[m]; a frame more than 10 % off gives a warning."""
+    device: str = "cpu"
+    """Where kernels run that can run in both places: `cpu` or `cuda` (`--device`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import Settings
+from braggstream.steps.device import CUDA
 
 Work = FileSlot | Message
 
@@ -41,6 +42,10 @@ class Processor(Protocol):
 
     def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
         """Get ready for frames of these types; `after_each` is called now and then."""
+        ...
+
+    def begin_work(self, worker: int) -> None:
+        """Called once in each worker, before its first frame: what a fork does not survive is opened here."""
         ...
 
     def n_compiled(self) -> int:
@@ -130,6 +135,17 @@ class FrameProcessor:
         wanted = tuple(pixel_types)
         warm_up(wanted, after_each=after_each)
         self._warmed.update(wanted)
+
+    def begin_work(self, worker: int) -> None:
+        """Open the CUDA device that falls to this worker, and compile for it, where the settings ask for one."""
+        settings = self._setup.settings
+        if CUDA not in (settings.peaks.device, settings.indexing.device):
+            return
+        from braggstream.kernels.cuda.device import use_device
+        from braggstream.kernels.warm import warm_up
+
+        use_device(worker)
+        warm_up(self.usual_pixel_types, device=CUDA)
 
     def n_compiled(self) -> int:
         """Count the signatures that this process had to compile so far."""

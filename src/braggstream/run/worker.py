@@ -19,6 +19,7 @@ def run_worker(
     name_process(f"braggstream-w{number}")
     if setup.processors:
         os.sched_setaffinity(0, {setup.processors[number % len(setup.processors)]})
+    processor.begin_work(number)
     try:
         send_message(link, encode(Hello(pid=os.getpid())))
         while True:

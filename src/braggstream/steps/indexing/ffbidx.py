@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels.chance import COUNT, EVIDENCE, REACH
-from braggstream.kernels.ffbidx_cells import refine_cells_outwards, weigh_cells
 from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
+from braggstream.steps.device import kernels_on
 from braggstream.steps.indexing.assembly import CellAssembly
 from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.centring import reduce_cell
@@ -79,6 +79,7 @@ class FfbidxIndexer:
             raise UserError("--indexing=ffbidx needs a unit cell: give one with -p")
         self._target = settings.target_cell
         self._several = settings.multi
+        self._kernels = kernels_on(settings.device, "ffbidx_cells")
         self._settings = chosen = check_settings(settings.ffbidx)
         self._tolerance = settings.tolerance if settings.check_cell else ANY_CELL
         self._check = CellCheck(settings.target_cell, self._tolerance)
@@ -89,7 +90,14 @@ class FfbidxIndexer:
         stretch = min(max(self._tolerance[:3]) / 100.0, MOST_STRETCH)
         rotations = lattice_rotations(basis)
         axes = [
-            AxisSearch(basis, axis, chosen, tolerance=stretch, has_sides=not can_be_reversed(rotations, axis))
+            AxisSearch(
+                basis,
+                axis,
+                chosen,
+                tolerance=stretch,
+                has_sides=not can_be_reversed(rotations, axis),
+                device=settings.device,
+            )
             for axis in range(3)
         ]
         self._lengths = [axis.length for axis in axes]
@@ -158,12 +166,12 @@ class FfbidxIndexer:
         contraction, rounds = chosen.ifssr_threshold_contraction, chosen.ifssr_max_iter
         schedule = np.array([start, end, contraction, rounds, chosen.ifssr_min_spots])
         n_first = min(self._quick.n_spots, max(FEWEST_FIRST, len(spots) // FIRST_PART))
-        refine_cells_outwards(cells, spots, n_first, schedule, np.empty(len(spots)))
+        self._kernels.refine_cells_outwards(cells, spots, n_first, schedule, np.empty(len(spots)))
         return _Found(cells, self._weighed(cells, spots))
 
     def _weighed(self, cells: FloatArray, spots: FloatArray) -> FloatArray:
         weighings = np.empty((len(cells), 3))
-        weigh_cells(cells, spots, REACHES, weighings, np.empty(len(spots)))
+        self._kernels.weigh_cells(cells, spots, REACHES, weighings, np.empty(len(spots)))
         return weighings
 
     def _is_clear(self, found: _Found, spots: FloatArray) -> bool:

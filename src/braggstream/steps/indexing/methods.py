@@ -51,6 +51,9 @@ JUDGE_THEMSELVES = frozenset({"pinkIndexer"})
 """Methods that weigh their lattices against chance with the width of the spectrum and the radius of lattice points
 in mind; the general weighing of peaks knows neither."""
 
+ON_CUDA = frozenset({"ffbidx"})
+"""Methods whose kernels have twins for CUDA devices; the others run on the CPU whatever the device."""
+
 NO_INDEXING = "none"
 KNOWN_CELL_METHOD = "ffbidx"
 """What is taken where a cell is known, if nothing else is wanted."""

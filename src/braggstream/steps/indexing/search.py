@@ -10,9 +10,8 @@ from math import ceil, cos, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.ffbidx_cells import score_turned
-from braggstream.kernels.ffbidx_vectors import keep_distinct, refine_vectors, score_vectors
 from braggstream.model.settings import FfbidxSettings
+from braggstream.steps.device import CPU, kernels_on
 from braggstream.steps.indexing.sampling import half_sphere, orthogonal_frame, scoring_rule, turns
 
 FloatArray = NDArray[np.float64]
@@ -69,12 +68,22 @@ class AxisSearch:
         Relative deviation of its length that is allowed.
     has_sides : bool
         Whether the opposite axis makes another lattice.
+    device : str
+        Where the kernels run, `cpu` or `cuda`.
     """
 
     def __init__(
-        self, basis: FloatArray, axis: int, settings: FfbidxSettings, *, tolerance: float, has_sides: bool
+        self,
+        basis: FloatArray,
+        axis: int,
+        settings: FfbidxSettings,
+        *,
+        tolerance: float,
+        has_sides: bool,
+        device: str = CPU,
     ) -> None:
         self._settings = settings
+        self._on_vectors, self._on_cells = kernels_on(device, "ffbidx_vectors"), kernels_on(device, "ffbidx_cells")
         self._tolerance = tolerance
         self._order = np.array([(axis + 1) % 3, (axis + 2) % 3, axis])
         basis = basis[self._order]
@@ -102,7 +111,7 @@ class AxisSearch:
         best = np.argpartition(scores, n_points - n_sorted)[n_points - n_sorted :]
         best = best[np.lexsort((best, -scores[best]))]
         chosen = np.empty(n_kept, np.int64)
-        n_chosen = keep_distinct(directions, best, cos(1.5 * sqrt(2.0 * pi / n_points)), chosen)
+        n_chosen = self._on_vectors.keep_distinct(directions, best, cos(1.5 * sqrt(2.0 * pi / n_points)), chosen)
         chosen = chosen[:n_chosen]
         vectors = directions[:, chosen].T.astype(np.float64) * lengths[chosen, None]
         return self._refine(np.ascontiguousarray(vectors), spots, n_used, depth.n_vectors)
@@ -115,7 +124,9 @@ class AxisSearch:
         n_vectors, n_sides = len(vectors), len(self._sides)
         scores = np.empty((n_vectors, n_sides, angles.shape[1]), np.float32)
         frames = np.empty((n_vectors, n_sides, 3, 3))
-        score_turned(vectors, self._sides, low, self._seen_along, angles, self._cell_rule, frames, scores)
+        self._on_cells.score_turned(
+            vectors, self._sides, low, self._seen_along, angles, self._cell_rule, frames, scores
+        )
         found = self._best_turned(scores, frames, angles, depth.n_cells)
         cells = np.empty_like(found)
         cells[:, self._order] = found
@@ -139,11 +150,11 @@ class AxisSearch:
         n_points = directions.shape[1]
         n_lengths = 1 + 2 * ceil(stretch_of_phase * self.length / MAX_LENGTH_STEP)
         scores, lengths = np.empty(n_points, np.float32), np.full(n_points, self.length)
-        score_vectors(directions, np.float32(self.length), low, self._vector_rule, scores)
+        self._on_vectors.score_vectors(directions, np.float32(self.length), low, self._vector_rule, scores)
         others = np.empty_like(scores) if n_lengths > 1 else scores
         for step, sign in product(range(1, (n_lengths + 1) // 2), (-1, 1)):
             length = self.length * (1.0 + sign * self._tolerance * 2 * step / n_lengths)
-            score_vectors(directions, np.float32(length), low, self._vector_rule, others)
+            self._on_vectors.score_vectors(directions, np.float32(length), low, self._vector_rule, others)
             is_better = others > scores
             scores[is_better], lengths[is_better] = others[is_better], length
         return scores, lengths
@@ -151,14 +162,16 @@ class AxisSearch:
     def _refine(self, vectors: FloatArray, spots: FloatArray, n_first: int, n_kept: int) -> FloatArray:
         quality = np.empty(len(vectors))
         columns = np.ascontiguousarray(spots.T)
-        refine_vectors(vectors, columns, n_first, self._settings.min_spots or len(spots) + 1, quality)
+        self._on_vectors.refine_vectors(
+            vectors, columns, n_first, self._settings.min_spots or len(spots) + 1, quality
+        )
         length = np.linalg.norm(vectors, axis=1)
         quality[np.abs(length / self.length - 1.0) > self._tolerance] = 0.0
         order = np.argsort(-quality, kind="stable")
         order = order[quality[order] > KEPT_QUALITY * quality[order[0]]]
         units = np.ascontiguousarray((vectors[order] / length[order, None]).T, np.float32)
         chosen = np.empty(min(len(order), n_kept), np.int64)
-        n_chosen = keep_distinct(units, np.arange(len(order)), cos(SAME_VECTOR), chosen)
+        n_chosen = self._on_vectors.keep_distinct(units, np.arange(len(order)), cos(SAME_VECTOR), chosen)
         return vectors[order[chosen[:n_chosen]]]
 
     def _sampling(self, spots: FloatArray, n_wanted: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame
 from braggstream.model.peaks import PeakTable
 from braggstream.model.settings import PeakSettings
+from braggstream.steps.device import CUDA
 from braggstream.steps.registry import make
 
 PeakFinder = Callable[[Frame], PeakTable]
@@ -27,6 +28,11 @@ PEAK_METHODS: Mapping[str, str] = {
 }
 """Method name -> `module:factory`; the factory takes the settings and gives a finder."""
 
+CUDA_PEAK_METHODS: Mapping[str, str] = {
+    "peakfinder8": "braggstream.steps.peaks.peakfinder8_cuda:CudaPeakfinder8",
+}
+"""Methods that a CUDA device takes over; the others run on the CPU whatever the device."""
+
 
 def check_peak_method(name: str) -> None:
     """Raise `UserError` where there is no such method."""
@@ -39,7 +45,8 @@ def make_peak_finder(settings: PeakSettings) -> PeakFinder:
     check_peak_method(settings.method)
     if settings.median_filter < 0:
         raise UserError(f"--median-filter={settings.median_filter}: expected a half-width in pixels, 0 for none")
-    finder: PeakFinder = make(PEAK_METHODS[settings.method], settings)
+    methods = {**PEAK_METHODS, **CUDA_PEAK_METHODS} if settings.device == CUDA else PEAK_METHODS
+    finder: PeakFinder = make(methods[settings.method], settings)
     if settings.method != "none" and (settings.median_filter > 0 or settings.filter_noise):
         from braggstream.steps.peaks.filters import FilteredSearch
 

@@ -28,6 +28,10 @@ class RadialBins:
         """Bin of each pixel, uint16[n_pixels]; `NO_BIN` outside the radii."""
         self.good = np.empty(0, np.uint16)
         """Bin of each good pixel of the frame, uint16[n_pixels]; `n_bins` for the others."""
+        self.changed = np.empty((0, 2), np.int64)
+        """Ranges outside which the last update left `good` as it was: first pixel and the one after the last."""
+        self.generation = 0
+        """How often all bins have been found anew."""
         self.n_bins = 0
         self.n_pixels = np.empty(0, np.int64)
         """Number of good pixels of each bin, and of the others, int64[n_bins + 1]."""
@@ -44,16 +48,18 @@ class RadialBins:
             self._find_bins(frame.detector, frame.panel_table)
         made = frame.bad_map
         if made is None or made.pixels is not frame.bad:
-            self._mask(frame.bad, _everywhere(frame.bad))
+            self.changed = _everywhere(frame.bad)
+            self._mask(frame.bad, self.changed)
             self._base = None
         elif made.base is not self._base:
-            self._mask(made.base, _everywhere(frame.bad))
+            self.changed = _everywhere(frame.bad)
+            self._mask(made.base, self.changed)
             self._choose_sample()
             self._mask(frame.bad, made.changes)
             self._base, self._changes = made.base, made.changes.copy()
         else:
-            self._mask(frame.bad, self._changes)
-            self._mask(frame.bad, made.changes)
+            self.changed = np.concatenate([self._changes, made.changes])
+            self._mask(frame.bad, self.changed)
             self._changes = made.changes.copy()
 
     def _is_elsewhere(self, detector: Detector, table: NDArray[np.int64]) -> bool:
@@ -75,6 +81,7 @@ class RadialBins:
         self.of_blocks = np.empty((int((n_rows * -(-n_in_row // BLOCK)).sum()), 2), np.uint16)
         find_block_bins(self.all, table, self.of_blocks)
         self._table, self._base = table.copy(), None
+        self.generation += 1
         self.good[:] = self.n_bins
         self.n_pixels = np.zeros(self.n_bins + 1, np.int64)
         self.n_pixels[-1] = detector.n_pixels

@@ -1,0 +1,105 @@
+"""Peak search and known-cell indexing on a CUDA device: frames a second of several processes that share it."""
+
+import multiprocessing
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.frames import CELL, geometry_text, messages
+from braggstream.formats.geom import parse_geometry
+from braggstream.kernels.cuda.device import IS_SIMULATED, use_device, why_unavailable
+from braggstream.kernels.warm import warm_up
+from braggstream.model.frame import Frame, Message
+from braggstream.model.settings import FrameSettings, IndexingSettings, PeakSettings
+from braggstream.pipeline.loading import FrameLoader
+from braggstream.steps.indexing import make_lattice_finder
+from braggstream.steps.peaks import make_peak_finder
+from braggstream.steps.view import PeakView
+
+SIZE, DTYPE = 2048, "uint16"
+ASKED = 1000.0
+"""Frames a second of a device of the H200 class."""
+N_WORKERS = (1, 2, 4, 8, 16)
+SECONDS = 5.0
+PEAKS = PeakSettings(method="peakfinder8", threshold=10, min_snr=5, min_peaks=15)
+INDEXING = IndexingSettings(target_cell=CELL)
+
+
+def why_not() -> str | None:
+    """Why nothing can be measured here."""
+    return "the simulator's times mean nothing" if IS_SIMULATED else why_unavailable()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rate of some processes."""
+
+    workers: int
+    frames_per_s: float
+
+
+def measure() -> list[Measured]:
+    """Measure with more and more processes."""
+    return [Measured(n, _rate(n)) for n in N_WORKERS if n <= multiprocessing.cpu_count()]
+
+
+def deviations() -> dict[str, float]:
+    """Largest differences between device and processor: of positions [px]; of intensities and axes, relative."""
+    found: dict[str, float] = {"position": 0.0, "intensity": 0.0, "axes": 0.0}
+    on_cpu, on_device = _Search("cpu"), _Search("cuda")
+    for frame in _frames():
+        (view, axes), (other_view, other_axes) = on_cpu(frame), on_device(frame)
+        one, other = view.peaks, other_view.peaks
+        if len(one) != len(other) or len(axes) != len(other_axes):
+            return dict.fromkeys(found, np.inf)
+        found["position"] = max(found["position"], *np.abs(one.fs - other.fs), *np.abs(one.ss - other.ss))
+        found["intensity"] = max(found["intensity"], *np.abs(other.intensity / one.intensity - 1.0))
+        for a, b in zip(axes, other_axes, strict=True):
+            found["axes"] = max(found["axes"], float(np.abs(a - b).max() / np.abs(a).max()))
+    return {name: float(value) for name, value in found.items()}
+
+
+class _Search:
+    """Peaks and lattices of frames."""
+
+    def __init__(self, device: str) -> None:
+        self._find_peaks = make_peak_finder(replace(PEAKS, device=device))
+        self._find_lattices = make_lattice_finder(replace(INDEXING, device=device))
+
+    def __call__(self, frame: Frame) -> tuple[PeakView, list[Any]]:
+        view = PeakView.of(frame, self._find_peaks(frame), 0.0)
+        return view, [crystal.reciprocal_axes for crystal in self._find_lattices(view).crystals]
+
+
+def _frames() -> list[Frame]:
+    loader = FrameLoader(parse_geometry(geometry_text(SIZE)), FrameSettings(data_format="msgpack"))
+    return [loader.from_message(Message(payload=payload, serial=1)) for payload in messages(SIZE, DTYPE)]
+
+
+def _rate(n_workers: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    ready, counts = context.Barrier(n_workers), context.SimpleQueue()
+    workers = [context.Process(target=_work, args=(number, ready, counts)) for number in range(n_workers)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise RuntimeError("a process of the benchmark failed")
+    return sum(counts.get() for _ in workers) / SECONDS
+
+
+def _work(number: int, ready: Any, counts: Any) -> None:
+    frames, search = _frames(), _Search("cuda")
+    use_device(number)
+    warm_up([DTYPE], device="cuda")
+    for frame in frames:
+        search(frame)
+    ready.wait()
+    n, end = 0, perf_counter() + SECONDS
+    while perf_counter() < end:
+        search(frames[n % len(frames)])
+        n += 1
+    counts.put(n)

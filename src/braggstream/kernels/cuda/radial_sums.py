@@ -1,0 +1,130 @@
+"""Twin of `kernels.radial_sums`: clipped statistics of listed pixels of a frame that is on the device.
+
+A block takes one radial bin through all its passes.  The pixels of the bins are listed once for a detector, all of
+them where the statistics are to be exact, so that the sums need no atomics: they are taken in the same order in
+every run, and are exact for whole numbers.
+"""
+
+from math import inf
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numpy.typing import NDArray
+
+from braggstream.kernels import radial as on_host
+from braggstream.kernels.cuda.device import TEAM, DeviceArray, add_columns, blocks, device_function, kernel
+from braggstream.kernels.layout import HEIGHT, OFFSET, START, STRIDE, WIDTH
+from braggstream.kernels.radial import FAR, N_PASSES
+from braggstream.kernels.radial_bins import NO_BIN
+
+COUNT, TOTAL, SQUARES, N_SUMS = range(4)
+
+_limits_of = device_function(on_host.limits_of)
+
+
+def list_bins(
+    table: NDArray[np.int64], bins: NDArray[np.uint16], n_bins: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """List the pixels of each radial bin, all of them, as `kernels.radial_bins.sample_bins` lists some.
+
+    Parameters
+    ----------
+    table : int64[n_panels, 5]
+        Place of each panel, see `layout`.
+    bins : uint16[n_pixels]
+        Radial bins; pixels of `NO_BIN` are not listed.
+    n_bins : int
+        Number of bins.
+
+    Returns
+    -------
+    sample : int32[2, n]
+        Number of each pixel in detector order, and where its value lies in the frame's data.
+    first : int32[n_bins + 1]
+        Where the list of each bin begins.
+    """
+    source = np.empty(len(bins), np.int32)
+    for place in table:
+        rows = place[OFFSET] + place[STRIDE] * np.arange(place[HEIGHT])
+        start = place[START]
+        source[start : start + place[WIDTH] * place[HEIGHT]] = (rows[:, None] + np.arange(place[WIDTH])).ravel()
+    pixel = np.argsort(bins, kind="stable")[: np.count_nonzero(bins != NO_BIN)]
+    first = np.zeros(n_bins + 1, np.int32)
+    np.cumsum(np.bincount(bins[pixel], minlength=n_bins), out=first[1:])
+    return np.stack([pixel.astype(np.int32), source[pixel]]), first
+
+
+def clip_sample(
+    pixels: DeviceArray,
+    sample: DeviceArray,
+    first: DeviceArray,
+    masked: DeviceArray,
+    threshold: float,
+    min_snr: float,
+    offset: DeviceArray,
+    upper: DeviceArray,
+) -> None:
+    """Find background and limit of each radial bin, see `kernels.radial_sums.clip_sample`.
+
+    Parameters
+    ----------
+    pixels, masked, threshold, min_snr
+        As there, all arrays on the device.
+    sample : int32[2, n], first : int32[n_bins + 1]
+        What `list_bins` gave, or fewer pixels.
+    offset, upper : float64[n_bins + 1], written
+        Mean background and limit of each bin [detector units], and in the end 0 and +inf for the pixels that take
+        no part.
+    """
+    grid = blocks(first.shape[0], per_block=1)
+    _clip_sample[grid, TEAM](pixels, sample, first, masked, threshold, min_snr, offset, upper)
+
+
+@kernel
+def _clip_sample(
+    pixels: DeviceArray,
+    sample: DeviceArray,
+    first: DeviceArray,
+    masked: DeviceArray,
+    threshold: float,
+    min_snr: float,
+    offset: DeviceArray,
+    upper: DeviceArray,
+) -> None:
+    parts = cuda.shared.array((TEAM, N_SUMS), np.float64)
+    totals = cuda.shared.array(N_SUMS, np.float64)
+    thread, n_bins = cuda.threadIdx.x, first.shape[0] - 1
+    if cuda.grid(1) == 0:
+        offset[n_bins], upper[n_bins] = 0.0, inf
+    for number in range(cuda.blockIdx.x, n_bins, cuda.gridDim.x):
+        mean, lower, limit = 0.0, -FAR, FAR
+        for _ in range(N_PASSES):
+            count, total, squares = 0.0, 0.0, 0.0
+            for k in range(first[number] + thread, first[number + 1], TEAM):
+                value = np.float64(pixels[sample[1, k]])
+                if masked[sample[0, k]] == number and lower < value < limit:
+                    count += 1.0
+                    total += value
+                    squares += value * value
+            parts[thread, COUNT], parts[thread, TOTAL], parts[thread, SQUARES] = count, total, squares
+            _add_up(parts, totals)
+            mean, lower, limit = _limits_of(totals[COUNT], totals[TOTAL], totals[SQUARES], threshold, min_snr)
+        if thread == 0:
+            offset[number], upper[number] = mean, limit
+
+
+@device_function
+def _add_up(parts: DeviceArray, totals: DeviceArray) -> None:
+    """Add up what the threads of a block hold, see `device.add_columns`; every thread has to call it."""
+    cuda.syncthreads()
+    add_columns(parts, cuda.threadIdx.x, totals)
+    cuda.syncthreads()
+
+
+def warm_up(dtype: np.dtype[Any]) -> None:
+    """Compile the kernel for pixels of this dtype."""
+    sample, first = cuda.to_device(np.zeros((2, 1), np.int32)), cuda.to_device(np.zeros(2, np.int32))
+    masked, column = cuda.to_device(np.zeros(1, np.uint16)), np.zeros(2)
+    pixels, offset, upper = cuda.to_device(np.zeros(1, dtype)), cuda.to_device(column), cuda.to_device(column)
+    clip_sample(pixels, sample, first, masked, 0.0, 5.0, offset, upper)

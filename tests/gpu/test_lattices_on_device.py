@@ -1,0 +1,116 @@
+"""Kernels of the known-cell search on a CUDA device give what those of the processor give."""
+
+import numpy as np
+import pytest
+
+from braggstream.kernels import ffbidx_cells, ffbidx_vectors
+from braggstream.kernels.cuda import ffbidx_cells as cells_twin
+from braggstream.kernels.cuda import ffbidx_vectors as vectors_twin
+from braggstream.model.cell import UnitCell
+from braggstream.model.settings import FfbidxSettings, IndexingSettings
+from braggstream.steps.indexing.evidence import REACHES
+from braggstream.steps.indexing.ffbidx import make_indexer
+from braggstream.steps.indexing.sampling import half_sphere, orthogonal_frame, scoring_rule, turns
+from steps.still_frames import is_same_lattice, lattice_spots, random_rotation, random_spots
+
+CELL = UnitCell(
+    a=31.0, b=38.0, c=45.0, alpha=90.0, beta=98.0, gamma=90.0, lattice_type="monoclinic", unique_axis="b"
+)
+RULE = scoring_rule(FfbidxSettings(), 0.2)
+
+
+def spots_of(seed, n=30, n_false=6):
+    """Scattering vectors of a crystal and of nothing, in order of resolution, and its direct axes."""
+    rng = np.random.default_rng(seed)
+    axes = CELL.reciprocal_axes() @ random_rotation(rng).T
+    q = np.concatenate([lattice_spots(axes, "P", rng, n=n), random_spots(rng, n_false)])
+    return np.ascontiguousarray(q[np.argsort(np.linalg.norm(q, axis=1))]), np.linalg.inv(axes).T
+
+
+def test_scores_of_vectors():
+    spots, _ = spots_of(1)
+    directions, low = half_sphere(300), np.ascontiguousarray(spots.T, np.float32)
+    expected, found = np.empty((2, 300), np.float32)
+    for kernels, scores in ((ffbidx_vectors, expected), (vectors_twin, found), (vectors_twin, found)):
+        kernels.score_vectors(directions, np.float32(45.0), low, RULE, scores)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_refined_vectors():
+    spots, axes = spots_of(2)
+    rng = np.random.default_rng(2)
+    start = np.concatenate([axes + rng.normal(size=(3, 3)) * 0.3, rng.normal(size=(4, 3)) * 20.0])
+    expected, found = start.copy(), start.copy()
+    qualities = np.empty((2, len(start)))
+    columns = np.ascontiguousarray(spots.T)
+    ffbidx_vectors.refine_vectors(expected, columns, 15, 6, qualities[0])
+    vectors_twin.refine_vectors(found, columns, 15, 6, qualities[1])
+    assert np.abs(expected - start).max() > 0.1
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert qualities[1] == pytest.approx(qualities[0], rel=1e-9)
+    vectors_twin.refine_vectors(np.empty((0, 3)), columns, 15, 6, np.empty(0))
+
+
+def test_scores_of_turned_cells():
+    spots, axes = spots_of(3)
+    vectors, sides, angles = np.stack([axes[2], axes[1] * 1.02, axes[0]]), np.array([1.0, -1.0]), turns(70)
+    seen = CELL.direct_axes() @ orthogonal_frame(CELL.direct_axes()[2] / np.linalg.norm(axes[2])).T
+    frames, scores = np.empty((2, 3, 2, 3, 3)), np.empty((2, 3, 2, 70), np.float32)
+    for number, kernels in enumerate((ffbidx_cells, cells_twin)):
+        kernels.score_turned(vectors, sides, spots, seen, angles, RULE, frames[number], scores[number])
+    assert frames[1] == pytest.approx(frames[0], abs=1e-12)
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)
+    assert scores[0].max() > 9
+
+
+def starts(axes, seed):
+    """Cells near the true one and far from it, and a singular one."""
+    rng = np.random.default_rng(seed)
+    return np.stack([axes + rng.normal(size=(3, 3)) * size for size in (0.05, 0.3, 2.0)] + [np.zeros((3, 3))])
+
+
+SCHEDULE = np.array([0.15 / 45.0, 0.00075, 0.8, 32, 8])
+
+
+def test_refined_cells():
+    spots, axes = spots_of(4)
+    expected, found = starts(axes, 4), starts(axes, 4)
+    qualities, distances = np.empty((2, 4, 2)), np.empty(len(spots))
+    ffbidx_cells.refine_cells(expected, spots, SCHEDULE, qualities[0], distances)
+    cells_twin.refine_cells(found, spots, SCHEDULE, qualities[1], distances)
+    assert np.abs(expected[0] - axes).max() < 0.05
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert qualities[1] == pytest.approx(qualities[0], rel=1e-9)
+
+
+def test_cells_refined_outwards_and_weighed():
+    spots, axes = spots_of(6)
+    expected, found = starts(axes, 6), starts(axes, 6)
+    weighings, distances = np.empty((2, 4, 3)), np.empty(len(spots))
+    for number, (kernels, cells) in enumerate(((ffbidx_cells, expected), (cells_twin, found))):
+        kernels.refine_cells_outwards(cells, spots, 12, SCHEDULE, distances)
+        kernels.weigh_cells(cells, spots, REACHES, weighings[number], distances)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert weighings[1] == pytest.approx(weighings[0], rel=1e-9)
+    assert weighings[0, 0, 0] > 10
+    for kernels in (ffbidx_cells, cells_twin):
+        kernels.weigh_cells(found[:1], np.empty((0, 3)), REACHES, weighings[0, :1], distances)
+        assert not weighings[0, 0].any()
+
+
+def test_lattices_of_frames():
+    chosen = FfbidxSettings(num_halfsphere_points=1300, num_candidate_vectors=3, output_cells=4, max_spots=30)
+    cell = UnitCell(
+        a=15.0, b=18.0, c=22.0, alpha=90.0, beta=98.0, gamma=90.0, lattice_type="monoclinic", unique_axis="b"
+    )
+    finders = [
+        make_indexer(IndexingSettings(target_cell=cell, ffbidx=chosen, device=device)) for device in ("cpu", "cuda")
+    ]
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        axes = cell.reciprocal_axes() @ random_rotation(rng).T
+        q = rng.integers(-7, 8, (300, 3)) @ axes
+        q = q[np.linalg.norm(q, axis=1) < 0.4][:30] + rng.normal(size=(30, 3)) * 2e-4
+        (expected,), (found,) = (finder.find(q) for finder in finders)
+        assert is_same_lattice(expected, axes, "P")
+        assert found == pytest.approx(expected, abs=1e-6 * np.abs(expected).max())
