@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5_maps import SIGNATURE
+from braggstream.formats.stream_header import stream_header
 from braggstream.formats.stream_read import StreamFile, read_stream
-from braggstream.formats.stream_write import format_chunk, stream_header
+from braggstream.formats.stream_write import format_chunk
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.errors import BraggstreamError, FrameError, UserError

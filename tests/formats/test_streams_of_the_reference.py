@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from braggstream.formats.stream_header import stream_header
 from braggstream.formats.stream_read import read_stream
-from braggstream.formats.stream_write import format_chunk, stream_header
+from braggstream.formats.stream_write import format_chunk
 from braggstream.model.errors import UserError
 from braggstream.model.settings import OutputSettings
 from braggstream.sinks.stream_file import StreamFileSink, repair_tail

@@ -8,8 +8,9 @@ import pytest
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.solutions import solution_lines
+from braggstream.formats.stream_header import stream_header
 from braggstream.formats.stream_read import read_stream
-from braggstream.formats.stream_write import format_chunk, stream_header
+from braggstream.formats.stream_write import format_chunk
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.frame import FrameIdentity

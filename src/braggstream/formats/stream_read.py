@@ -10,7 +10,7 @@ import numpy as np
 
 from braggstream.formats.cell import parse_cell
 from braggstream.formats.geom import parse_geometry
-from braggstream.formats.stream_write import (
+from braggstream.formats.stream_header import (
     CELL_BEGIN,
     CELL_END,
     CHUNK_BEGIN,

@@ -324,7 +324,7 @@ def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Set
 
 def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) -> Sink:
     """Open the stream file and write its header."""
-    from braggstream.formats.stream_write import stream_header
+    from braggstream.formats.stream_header import stream_header
     from braggstream.sinks.stream_file import StreamFileSink
 
     return StreamFileSink(output, stream_header(geometry.text, output, settings.indexing.target_cell))

@@ -109,9 +109,11 @@ class FrameProcessor:
         self._equip(Adjustments(), setup.geometry, setup.settings)
 
     def _equip(self, adjustments: Adjustments, geometry: Geometry, settings: Settings) -> None:
+        from braggstream.formats.stream_write import format_chunk
         from braggstream.pipeline.loading import FrameLoader
         from braggstream.pipeline.recipe import Recipe
 
+        self._format = format_chunk
         self._adjustments = adjustments
         self._geometry = geometry
         self._loader = FrameLoader(geometry, settings.frame)
@@ -155,8 +157,6 @@ class FrameProcessor:
 
     def process(self, work: Work) -> FrameOutcome:
         """Process one frame; raises `FrameError` or `Unwarmed`."""
-        from braggstream.formats.stream_write import format_chunk
-
         n_before = self.n_compiled()
         started = perf_counter()
         frame = self.load(work)
@@ -166,7 +166,7 @@ class FrameProcessor:
         result = self.find(frame)
         is_written = result.is_hit or self._output.write_non_hits
         found = perf_counter()
-        chunk = format_chunk(result, self._geometry, self._output) if is_written else b""
+        chunk = self._format(result, self._geometry, self._output) if is_written else b""
         return FrameOutcome(
             serial=work.serial,
             status="written" if is_written else "skipped",

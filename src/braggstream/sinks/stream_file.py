@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from braggstream.formats.stream_write import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE, GEOMETRY_END
+from braggstream.formats.stream_header import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE, GEOMETRY_END
 from braggstream.model.errors import UserError
 from braggstream.model.settings import OutputSettings
 from braggstream.sinks.piece_file import PieceFile
