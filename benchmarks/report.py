@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results" / "last.json"
@@ -72,22 +73,27 @@ def _plot(kept: dict) -> None:
     figure, (pixels, peaks, volume) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     for dtype in sorted({row["dtype"] for row in kept["stages"]}):
         rows = [row for row in kept["stages"] if row["dtype"] == dtype]
-        pixels.plot(
-            [float(row["size"][:-1]) for row in rows],
-            [row["stages_ms"]["peaks"] for row in rows],
-            "o-",
-            label=dtype,
-        )
+        sizes = [float(row["size"][:-1]) for row in rows]
+        pixels.plot(sizes, [row["stages_ms"]["peaks"] for row in rows], "o-", label=dtype)
     pixels.set(xlabel="pixels [2²⁰]", ylabel="peak search [ms]", xscale="log", yscale="log")
-    pixels.legend()
+    _tick(pixels, sizes)
     for axes, along, label in ((peaks, "peaks", "peaks"), (volume, "volume", "volume of the cell / 238,000 Å³")):
         rows = kept["growth"][along]
         for stage in STAGES:
             axes.plot([row[along] for row in rows], [row[stage] for row in rows], "o-", label=stage)
         axes.set(xlabel=label, ylabel="a hit [ms]", xscale="log", ylim=(0, None))
-        axes.legend()
+        _tick(axes, [row[along] for row in rows])
     PLOT.parent.mkdir(exist_ok=True)
     figure.savefig(PLOT, dpi=110)
+
+
+def _tick(axes: Axes, values: list[float]) -> None:
+    """Tick the values that were measured, and name the lines."""
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.legend(fontsize="small")
 
 
 main()
