@@ -7,7 +7,8 @@ from math import isfinite, isnan
 from typing import Any, NoReturn
 
 from braggstream import __version__
-from braggstream.cli.option_table import GROUPS, LARGEST, Option
+from braggstream.cli.option import LARGEST, Option
+from braggstream.cli.option_table import GROUPS
 from braggstream.model.errors import UserError
 
 SYNTAX_ERROR = 64
