@@ -34,7 +34,6 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.peaks import PeakTable
 from braggstream.model.result import FrameResult
 
-MAX_GEOMETRY_LINES = 1 << 20
 _N_PEAK_COLUMNS = 5
 _N_REFLECTION_COLUMNS = 10
 

@@ -11,9 +11,6 @@ from types import ModuleType
 
 import numpy as np
 
-PIXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
-"""Every pixel type that kernels can be compiled for."""
-
 
 def warm_up(
     pixel_types: Iterable[str], *, after_each: Callable[[], None] | None = None, device: str = "cpu"

@@ -105,17 +105,3 @@ class Detector:
         fs = np.tile([0.0, 1.0, 0.0, 1.0], self.n_panels) * self.width[panel].astype(np.float64)
         ss = np.tile([0.0, 0.0, 1.0, 1.0], self.n_panels) * self.height[panel].astype(np.float64)
         return float(np.linalg.norm(self.scattering_vectors(panel, fs, ss, wavelength), axis=1).max())
-
-    def panel_of_data_position(self, fs: float, ss: float) -> int:
-        """Panel that holds a point of the data array; -1 where none or more than one does.
-
-        `fs` and `ss` count from the corner of the array's first pixel [px].
-        """
-        inside = (
-            (self.min_fs <= fs)
-            & (fs < self.min_fs + self.width)
-            & (self.min_ss <= ss)
-            & (ss < self.min_ss + self.height)
-        )
-        found = np.flatnonzero(inside)
-        return int(found[0]) if len(found) == 1 else -1

@@ -121,17 +121,6 @@ class Supervisor:
         return len(self._queue) + sum(len(tasks) for tasks in self._unwarmed.values())
 
     @property
-    def server_pid(self) -> int:
-        """Process id of the fork server."""
-        assert self._server is not None
-        return self._server.pid
-
-    @property
-    def worker_pids(self) -> list[int]:
-        """Process ids of the workers that are ready."""
-        return [worker.pid for worker in self._workers.values() if worker.is_ready]
-
-    @property
     def descriptor(self) -> int:
         """Readable when a worker or the fork server has something to say."""
         return self._heard.fileno()

@@ -19,6 +19,7 @@ from braggstream.model.settings import IndexingSettings
 from braggstream.steps.indexing.centring import reduce_cell
 from braggstream.steps.indexing.direct_map import find_vectors
 from braggstream.steps.indexing.spanned_cells import VOLUME_LIMITS, JudgedCell, best_cell
+from braggstream.steps.indexing.spots import by_resolution
 from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
@@ -37,6 +38,8 @@ OPERATIONS = 3e8
 """Multiplications and additions that one map of direct space may cost."""
 FEWER_OPERATIONS = 7e7
 """The same for repeated attempts, and with `--asdf-fast`."""
+LARGEST_INVERSE_D = 10.0
+"""No peak lies beyond; such a number is an error of the geometry [Å⁻¹]."""
 
 
 class AsdfIndexer:
@@ -64,7 +67,7 @@ class AsdfIndexer:
         `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Each further lattice is found in the
         spots that those before it leave.  Unless `thorough`, a map of middle size is searched only.
         """
-        spots = _usable(q, MOST_SPOTS if thorough else MOST_SPOTS_AGAIN)
+        spots = by_resolution(q, MOST_SPOTS if thorough else MOST_SPOTS_AGAIN, limit=LARGEST_INVERSE_D)
         found: list[FloatArray] = []
         while len(found) < self._most_lattices and len(spots) >= FEWEST_SPOTS:
             cell = self._likeliest(spots, thorough=thorough)
@@ -90,19 +93,6 @@ class AsdfIndexer:
         # A repeated attempt does not reach as far, so that it may take a part of a large cell for a small one.
         is_enough = best.is_likely if thorough else best.is_convincing(self._reaches[middle])
         return best if is_enough else None
-
-
-def _usable(q: FloatArray, most: int) -> FloatArray:
-    """The strongest finite spots, in order of resolution."""
-    inverse_d = np.sqrt(np.einsum("ij,ij->i", q, q))
-    is_usable = np.isfinite(inverse_d) & (inverse_d > 0.0) & (inverse_d < LARGEST_INVERSE_D)
-    usable = np.flatnonzero(is_usable)[:most]
-    order = usable[np.argsort(inverse_d[usable], kind="stable")]
-    return np.ascontiguousarray(q[order])
-
-
-LARGEST_INVERSE_D = 10.0
-"""No peak lies beyond; such a number is an error of the geometry [Å⁻¹]."""
 
 
 def make_indexer(settings: IndexingSettings) -> AsdfIndexer:

@@ -32,6 +32,7 @@ from braggstream.steps.indexing.centring import reduce_cell
 from braggstream.steps.indexing.evidence import ANY_CELL, REACHES, needed_evidence
 from braggstream.steps.indexing.indexer import candidate
 from braggstream.steps.indexing.search import AxisSearch, Depth
+from braggstream.steps.indexing.spots import by_resolution
 from braggstream.steps.indexing.symmetry import can_be_reversed, different_axes, lattice_rotations
 from braggstream.steps.view import PeakView
 
@@ -124,7 +125,7 @@ class FfbidxIndexer:
         `q` holds scattering vectors, strongest first, float64[n, 3] [Å⁻¹].  Unless `thorough`, the quick search is
         all.
         """
-        spots = self._usable(q)
+        spots = by_resolution(q, self._settings.max_spots)
         if len(spots) < max(self._settings.ifssr_min_spots, 3):
             return []
         found = _Found(np.empty((0, 3, 3)), np.empty((0, 3)))
@@ -141,13 +142,6 @@ class FfbidxIndexer:
         if thorough:
             found = found.joined(self._search_stretched(spots))
         return self._cover(found, spots)[0]
-
-    def _usable(self, q: FloatArray) -> FloatArray:
-        """The strongest finite spots, in order of resolution."""
-        inverse_d = np.sqrt(np.einsum("ij,ij->i", q, q))
-        usable = np.flatnonzero(np.isfinite(inverse_d) & (inverse_d > 0.0))[: self._settings.max_spots]
-        order = usable[np.argsort(inverse_d[usable], kind="stable")]
-        return np.ascontiguousarray(q[order])
 
     def _search_stretched(self, spots: FloatArray) -> _Found:
         """Axes of other lengths than expected, which are put together to cells."""

@@ -60,10 +60,3 @@ def distances(cell: FloatArray) -> tuple[float, float]:
     """Distances of a spot from a lattice point at the start and at the end of a fit [Å⁻¹]."""
     start = CLOSE * float(np.linalg.norm(np.linalg.inv(cell), axis=0).min())
     return start, min(LEAST_DISTANCE, start / 2.0)
-
-
-def by_resolution(q: FloatArray, most: int) -> FloatArray:
-    """The strongest finite ones of scattering vectors that come strongest first, in order of resolution."""
-    inverse_d = np.sqrt(np.einsum("ij,ij->i", q, q))
-    usable = np.flatnonzero(np.isfinite(inverse_d) & (inverse_d > 0.0))[:most]
-    return np.ascontiguousarray(q[usable[np.argsort(inverse_d[usable], kind="stable")]])

@@ -37,7 +37,8 @@ from braggstream.model.settings import IndexingSettings, TaketwoSettings
 from braggstream.steps.indexing.centring import reduce_cell
 from braggstream.steps.indexing.indexer import candidate
 from braggstream.steps.indexing.lattice_points import points_within
-from braggstream.steps.indexing.settle import by_resolution, fit, settle
+from braggstream.steps.indexing.settle import fit, settle
+from braggstream.steps.indexing.spots import by_resolution
 from braggstream.steps.indexing.symmetry import is_representative, lattice_rotations
 from braggstream.steps.view import PeakView
 

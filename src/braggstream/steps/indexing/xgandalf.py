@@ -37,7 +37,8 @@ from braggstream.model.settings import IndexingSettings, XgandalfSettings
 from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.centring import TO_PRIMITIVE, reduce_cell
 from braggstream.steps.indexing.indexer import candidate
-from braggstream.steps.indexing.settle import MIN_SPOTS, by_resolution, settle
+from braggstream.steps.indexing.settle import MIN_SPOTS, settle
+from braggstream.steps.indexing.spots import by_resolution
 from braggstream.steps.indexing.vector_samples import UNIT_PITCH, half_ball, lengths_to_sample, shells
 from braggstream.steps.view import PeakView
 
