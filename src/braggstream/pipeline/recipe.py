@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from braggstream.model.crystal import Crystal
-from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame
 from braggstream.model.geometry import Geometry
 from braggstream.model.offset_estimate import OffsetEstimate
@@ -25,7 +24,7 @@ from braggstream.steps.resolution import peak_resolution, resolution_limit
 from braggstream.steps.view import PeakView
 
 if TYPE_CHECKING:
-    from braggstream.steps.millepede import Hierarchy
+    from braggstream.steps.millepede import Recorder
     from braggstream.steps.offset_finder import OffsetFinder
 
 OVERPREDICTION = 5.0
@@ -43,7 +42,7 @@ class Recipe:
         self._integrate = make_integrator(settings.integration)
         self._offset = geometry.offset
         self._find_offsets = _make_offset_finder(settings)
-        self._hierarchy = _hierarchy(geometry, settings)
+        self._make_records = _make_recorder(geometry, settings)
 
     def process(self, frame: Frame) -> FrameResult:
         """Take one frame from pixels to integrated reflections."""
@@ -70,9 +69,9 @@ class Recipe:
                 with clock.step("integration"):
                     crystals, complaints = self._integrate(frame, crystals)
                 warnings.extend(complaints)
-            if found.crystals and self._hierarchy is not None:
+            if found.crystals and self._make_records is not None:
                 with clock.step("calibration"):
-                    calibration = self._records(found.crystals, view)
+                    calibration = self._make_records(found.crystals, view)
         return FrameResult(
             identity=frame.identity,
             wavelength=frame.wavelength,
@@ -119,29 +118,14 @@ class Recipe:
         )
         return replace(crystal, reflections=reflections)
 
-    def _records(self, crystals: tuple[Crystal, ...], view: PeakView) -> bytes:
-        """Make the records of the crystals for Millepede."""
-        from braggstream.steps.millepede import millepede_record
 
-        chosen = self._settings.indexing
-        target = chosen.target_cell if chosen.check_cell else None
-        hierarchy = self._hierarchy
-        if hierarchy is None:
-            return b""
-        return b"".join(millepede_record(crystal, view, target, hierarchy) for crystal in crystals)
-
-
-def _hierarchy(geometry: Geometry, settings: Settings) -> "Hierarchy | None":
-    """The groups of panels, where Millepede's records are wanted; raises `UserError` where there are none."""
-    chosen = settings.calibration
-    if not chosen.write_records or not settings.indexing.refine:
+def _make_recorder(geometry: Geometry, settings: Settings) -> "Recorder | None":
+    """Make what writes records for Millepede, if they are wanted; only then its kernels are loaded."""
+    if not settings.calibration.write_records or not settings.indexing.refine:
         return None
-    from braggstream.steps.millepede import Hierarchy
+    from braggstream.steps.millepede import Recorder
 
-    found = Hierarchy.of(geometry.groups, chosen.max_level)
-    if found is None:
-        raise UserError("--mille needs a group of all panels, called 'all'", path=geometry.path)
-    return found
+    return Recorder(geometry, settings)
 
 
 def _make_offset_finder(settings: Settings) -> "OffsetFinder | None":

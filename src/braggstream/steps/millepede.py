@@ -14,7 +14,9 @@ from braggstream.kernels.scatter import EXCITATION, FS, SS
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal
 from braggstream.model.detector import Detector
-from braggstream.model.geometry import RigidGroup
+from braggstream.model.errors import UserError
+from braggstream.model.geometry import Geometry, RigidGroup
+from braggstream.model.settings import Settings
 from braggstream.steps.lattice_parameters import RestrainedLattice
 from braggstream.steps.refinement import NOTE_EXCITATION, PeakFit
 from braggstream.steps.view import PeakView
@@ -73,6 +75,21 @@ class Hierarchy:
         for name, members in self.members.items():
             found[name] = np.mean([found[member] for member in members], axis=0)
         return found
+
+
+class Recorder:
+    """Makes the records of a frame's crystals; raises `UserError` for a geometry without a group of all panels."""
+
+    def __init__(self, geometry: Geometry, settings: Settings) -> None:
+        hierarchy = Hierarchy.of(geometry.groups, settings.calibration.max_level)
+        if hierarchy is None:
+            raise UserError(f"--mille needs a group of all panels, called '{TOP}'", path=geometry.path)
+        self._hierarchy = hierarchy
+        self._target = settings.indexing.target_cell if settings.indexing.check_cell else None
+
+    def __call__(self, crystals: tuple[Crystal, ...], view: PeakView) -> bytes:
+        """Make the records of the crystals, one after the other."""
+        return b"".join(millepede_record(crystal, view, self._target, self._hierarchy) for crystal in crystals)
 
 
 def millepede_record(crystal: Crystal, view: PeakView, target: UnitCell | None, hierarchy: Hierarchy) -> bytes:
