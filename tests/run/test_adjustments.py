@@ -26,9 +26,12 @@ def test_frames_after_an_adjustment_have_it(tmp_path, n_workers):
         assert sorted(name for name, _ in written) == sorted(names)
         seen = json.loads(session.summary.read_text())["seen"]
         assert seen == [[name, offset] for name, offset in written]
-        # Frames that were settled at once with it or handed out before keep what they had: two a worker at most.
-        for start, offset in ((0, 0), (20, 1), (40, 2)):
-            assert {got for _, got in written[start + 2 * n_workers : start + 20]} == {offset}
+        # Frames that were settled at once with it or handed out before keep what they had: two a worker at most,
+        # however long a worker that has to wait for a processor takes to give its own back.
+        for start, offset in ((20, 1), (40, 2)):
+            assert all(got < offset for _, got in written[:start])
+            assert sum(got < offset for _, got in written[start:]) <= 2 * n_workers
+        assert {got for _, got in written} == {0, 1, 2}
 
 
 @pytest.mark.system
