@@ -47,7 +47,7 @@ def test_rows_of_the_ledger(tmp_path):
         assert summary["failed_by_reason"] == {"crash": 1, "decode": 1, "internal": 1, "timeout": 1}
         assert summary["frames"]["skipped"] == 1
         assert (summary["processed"], summary["hits"], summary["indexable"], summary["crystals"]) == (6, 5, 2, 4)
-        assert summary["replaced_workers"] == 2
+        assert summary["replaced_workers"] == 3  # What a worker dies of is tried twice, what hangs once.
         assert summary["seconds_by_step"] == {"load": 3.0}
         final = "Final: 6 images processed, 5 hits (83.3%), 2 indexable (40.0% of hits, 33.3% overall), 4 crystals."
         lines = session.text.splitlines()
@@ -76,15 +76,14 @@ def test_worker_is_killed(tmp_path):
                 os.kill(session.workers()[0], signal.SIGKILL)
                 n_killed += 1
             eventually(lambda: "is replaced" in session.text)
-            eventually(lambda: len(session.names()) >= len(names) - n_killed)
+            eventually(lambda: len(session.names()) >= len(names))
             eventually(lambda: len(session.workers()) == 3)
             assert session.stop()[0] == 0
             summary = summary_of(session)
-            n_failed = summary["failed_by_reason"].get("crash", 0)
-            assert summary["frames"]["received"] == len(names)
-            assert summary["frames"]["written"] == len(names) - n_failed == len(set(session.names()))
+            assert summary["frames"]["received"] == summary["frames"]["written"] == len(names)
+            assert len(session.names()) == len(set(session.names()))
             assert summary["replaced_workers"] == n_killed
-            assert 0 < n_failed <= n_killed
+            assert "tried once again" in session.text
 
 
 def test_hung_worker_holds_nothing_up(tmp_path):
@@ -103,7 +102,7 @@ def test_forking_process_is_killed(tmp_path):
         assert session.wait() == 0
         summary = summary_of(session)
         assert summary["frames"]["received"] == len(names)
-        assert summary["failed_by_reason"].get("crash", 0) <= 2
+        assert summary["frames"]["written"] == len(set(session.names())) == len(names)
 
 
 def test_parent_is_killed(tmp_path):

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, get_type_hints
 import msgspec
 
 from braggstream.model.adjustments import Adjustments
+from braggstream.model.frame import MessageOrigin
 from braggstream.model.geometry import Geometry, LabRegion, PixelRegion
 from braggstream.model.settings import OutputSettings, Settings
 
@@ -74,6 +75,8 @@ class MessageTask(_Message, frozen=True, kw_only=True, array_like=True, tag="mes
     serial: int
     slot: int
     n_bytes: int
+    origin: MessageOrigin | None = None
+    """What the service says of the message, where it came from one."""
 
 
 Task = FileTask | MessageTask

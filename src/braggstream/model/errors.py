@@ -7,6 +7,7 @@
         HeaderError        a value that the geometry asks for is missing or of the wrong type
         MismatchError      the frame does not fit the geometry
         FileError          the frame's file is missing or unreadable
+        MissingDataError   the service that announced the frame cannot give its bytes
       SourceError        the source of frames
         SourceLost         it broke and cannot be rebuilt
       MissingExtraError  an optional library is not installed (a UserError that names the extra)
@@ -69,6 +70,12 @@ class FileError(FrameError):
     """The frame's file is missing or unreadable."""
 
     reason = "file"
+
+
+class MissingDataError(FrameError):
+    """A message service announced the frame, and cannot give its bytes."""
+
+    reason = "data"
 
 
 class SourceError(BraggstreamError):

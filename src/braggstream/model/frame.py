@@ -81,6 +81,22 @@ class FileSlot:
     serial: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageOrigin:
+    """What a message service such as ASAP::O says of a message beside its bytes."""
+
+    stream: str
+    """The message stream that it belongs to."""
+    number: int
+    """Id of the message in its stream: the frame's serial number."""
+    name: str
+    """Name of the message: the frame's file name."""
+    metadata: bytes = b""
+    """What the sender said of it: a JSON object, of which the members are headers.  Empty where there is none."""
+    fault: str = ""
+    """Why its bytes could not be had: the frame fails with it.  Empty where they are here."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Message:
     """A streamed frame as it was received, not yet decoded."""
@@ -89,3 +105,5 @@ class Message:
     """The message; read-only, and only valid while the frame is processed."""
     serial: int
     """Running number, for a frame that does not say who it is."""
+    origin: MessageOrigin | None = None
+    """What the service says of it, where it came from one."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.announced import announced, origin_headers
 from braggstream.formats.c_numbers import whole_number
 from braggstream.formats.events import parse_event
 from braggstream.formats.external_maps import ExternalMaps
@@ -19,7 +20,7 @@ from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
 from braggstream.formats.hdf5_maps import SIGNATURE, open_hdf5_bytes
 from braggstream.formats.msgpack import MsgpackFrame
 from braggstream.formats.raw import RawFrame, blank_image
-from braggstream.model.errors import FileError, FrameError, HeaderError
+from braggstream.model.errors import FileError, FrameError, HeaderError, MissingDataError
 from braggstream.model.frame import FileSlot, Frame, FrameIdentity, HeaderValue, Message
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FrameSettings
@@ -54,12 +55,15 @@ class FrameLoader:
 
         The frame is valid until the next one is loaded, and no longer than the message.
         """
+        if message.origin is not None and message.origin.fault:
+            raise MissingDataError(message.origin.fault)
         data_format = self._settings.data_format
         if data_format is None:
             data_format = "hdf5" if bytes(message.payload[: len(SIGNATURE)]) == SIGNATURE else "msgpack"
         if data_format == "hdf5":
             return self._from_hdf5_message(message)
-        return self._assemble(MsgpackFrame(message.payload, message.serial, self._geometry, self._maps))
+        raw = MsgpackFrame(message.payload, message.serial, self._geometry, self._maps)
+        return self._assemble(announced(raw, message.origin))
 
     def close(self) -> None:
         """Close the open file."""
@@ -71,7 +75,8 @@ class FrameLoader:
         with open_hdf5_bytes(message.payload) as file:
             opened = OpenFile(file, "the message", in_memory=True)
             identity = FrameIdentity(filename="ZMQdata", event=f"//{message.serial}", serial=message.serial)
-            return self._assemble(StreamedHdf5Frame(opened, identity, self._geometry, self._maps))
+            raw = StreamedHdf5Frame(opened, identity, self._geometry, self._maps)
+            return self._assemble(announced(raw, message.origin))
 
     def _open(self, name: str) -> OpenFile:
         """Open a file, or take the one that is open already."""
@@ -103,7 +108,7 @@ class FrameLoader:
             bad=bad,
             bad_map=self._bad_pixels.made,
             saturation=raw.saturation(),
-            headers=headers.used + _copied(raw, chosen.copy_headers),
+            headers=headers.used + _copied(raw, chosen.copy_headers) + origin_headers(raw),
             supplied_peaks=raw.peak_list() if chosen.load_peaks else None,
             has_image=chosen.load_image,
         )

@@ -94,6 +94,8 @@ def name_of(work: Work) -> tuple[str, str]:
     """Name a frame as it is called before it is loaded: file and event."""
     if isinstance(work, FileSlot):
         return work.filename, work.event
+    if work.origin is not None:
+        return f"{work.origin.name} of stream {work.origin.stream}, message {work.origin.number}", "//"
     return STREAMED_NAME, f"//{work.serial}"
 
 

@@ -101,6 +101,8 @@ class Supervisor:
     """What the warm-up for each pixel type had to complain about: nothing, mostly."""
     _generation: int = 0
     """Grows with each warm-up: older workers do not have its kernels."""
+    _tried: set[int] = field(default_factory=set)
+    """Serial numbers of the tasks that a worker has died with, and that are tried once again."""
     _n_fruitless: int = 0
     _settled: list[Settled] = field(default_factory=list)
 
@@ -191,6 +193,7 @@ class Supervisor:
         if outcome.status == "unwarmed":
             self._set_aside(worker, task, outcome.pixel_type)
         else:
+            self._tried.discard(task.serial)
             self._settled.append(Settled(task, outcome))
         if worker.generation != self._generation and not worker.inbox.is_ended:
             self._renew(worker)
@@ -297,7 +300,11 @@ class Supervisor:
             self._fork(worker.number)
 
     def _lose(self, worker: _Worker, ending: str) -> None:
-        """Take a dead worker from the books; its frame, if it had one, has failed."""
+        """Take a dead worker from the books.
+
+        A frame that it had is tried once again: most workers that die were killed from outside.  One that took too
+        long would only take too long again.
+        """
         self._stop_hearing(worker)
         worker.link.close()
         del self._workers[worker.token]
@@ -305,15 +312,20 @@ class Supervisor:
         if worker.task is not None and worker.fate == "timeout":
             limit = f"longer than {self.frame_timeout_s:g} s"
             self._fail(worker.task, "timeout", f"{limit}: {name} was killed and is replaced")
+        elif worker.task is not None and worker.task.serial not in self._tried:
+            self.say(f"W{name[1:]} {ending} and is replaced; its frame is tried once again")
+            self._tried.add(worker.task.serial)
+            self._queue.appendleft(worker.task)
         elif worker.task is not None:
-            self._fail(worker.task, "crash", f"{name} {ending} and is replaced")
+            self._fail(worker.task, "crash", f"{name} {ending} and is replaced; it was the frame's second time")
         elif worker.fate != "renewed":
-            self.say(f"{name} {ending} while idle and is replaced".capitalize())
+            self.say(f"W{name[1:]} {ending} while idle and is replaced")
             self._n_fruitless += 1
             if self._n_fruitless >= MAX_FRUITLESS:
                 raise WorkersBroken(f"workers cannot start: {self._n_fruitless} in a row ended without a frame")
 
     def _fail(self, task: Task, reason: str, complaint: str) -> None:
+        self._tried.discard(task.serial)
         self._settled.append(Settled(task, failure_of(_work(task), reason=reason, complaint=complaint)))
 
     def _lose_server(self) -> None:
@@ -362,7 +374,7 @@ def _work(task: Task) -> Work:
     """Give a task's frame a name; its bytes are not wanted any more."""
     if isinstance(task, FileTask):
         return FileSlot(filename=task.filename, event=task.event, serial=task.serial)
-    return Message(payload=b"", serial=task.serial)
+    return Message(payload=b"", serial=task.serial, origin=task.origin)
 
 
 def _ending(exit_code: int) -> str:

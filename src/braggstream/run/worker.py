@@ -35,4 +35,5 @@ def run_worker(
 def _work(task: Task, memory: SlotMemory) -> Work:
     if isinstance(task, FileTask):
         return FileSlot(filename=task.filename, event=task.event, serial=task.serial)
-    return Message(payload=memory.view(task.slot, task.n_bytes), serial=task.serial)
+    payload = memory.view(task.slot, task.n_bytes)
+    return Message(payload=payload, serial=task.serial, origin=task.origin)
