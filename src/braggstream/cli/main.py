@@ -1,4 +1,4 @@
-"""`braggstream COMMAND`, and `indexamajig`, which is one of its commands."""
+"""`braggstream COMMAND`, and the commands that have scripts of their own, such as `indexamajig`."""
 
 import signal
 import sys
@@ -24,6 +24,23 @@ INTERRUPTED = 128 + 2
 USER_ERROR = 2
 """Exit status of braggstream's own commands when something given by the user is wrong."""
 
+DROP_IN = frozenset(
+    {
+        "process_hkl",
+        "partialator",
+        "check_hkl",
+        "compare_hkl",
+        "get_hkl",
+        "ambigator",
+        "cell_explorer",
+        "list_events",
+    }
+)
+"""Commands that stand in for CrystFEL's; they are console scripts too, see `__main__`."""
+
+DROP_IN_ERROR = 1
+"""Their exit status when something given by the user is wrong, which is CrystFEL's."""
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run `braggstream`; gives the exit status."""
@@ -40,9 +57,9 @@ def main(words: Sequence[str] | None = None) -> int:
     return USER_ERROR
 
 
-def indexamajig() -> int:
-    """Run `indexamajig` with the words of the command line; gives the exit status."""
-    return _run("indexamajig", sys.argv[1:])
+def console_script(command: str) -> int:
+    """Run a command that has a script of its own with the words of the command line; gives the exit status."""
+    return _run(command, sys.argv[1:])
 
 
 def _run(command: str, words: Sequence[str]) -> int:
@@ -52,8 +69,9 @@ def _run(command: str, words: Sequence[str]) -> int:
         _listen_to_interrupts()
         return run(words)
     except BraggstreamError as error:
-        print(f"braggstream {command}: {error}", file=sys.stderr)
-        return USER_ERROR
+        is_drop_in = command in DROP_IN
+        print(f"{'' if is_drop_in else 'braggstream '}{command}: {error}", file=sys.stderr)
+        return DROP_IN_ERROR if is_drop_in else USER_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -1,8 +1,12 @@
-"""Turn the words of `indexamajig`'s command line into values, with GNU syntax and CrystFEL's exit statuses."""
+"""Turn the words of a command line into values, with GNU syntax and CrystFEL's exit statuses.
+
+One parser for `indexamajig` and for the merging tools: each brings the table of its options.
+"""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, isnan
 from typing import Any, NoReturn
 
@@ -14,30 +18,86 @@ from braggstream.model.errors import UserError
 SYNTAX_ERROR = 64
 """Exit status of an unknown or ambiguous option, a missing value, or a value given to a flag."""
 
-USAGE = "indexamajig -i FILE -o FILE -g FILE [options]"
-DESCRIPTION = (
-    "Find peaks, index and integrate serial crystallography frames, from files or from a running detector, "
-    "and write a CrystFEL stream file."
+Groups = Mapping[str, Sequence[Option]]
+"""Options of a program, by the title under which its help shows them."""
+
+VALUED = frozenset({"text", "integer", "number", "radii", "list"})
+"""Kinds of options whose value is the next word, whatever that looks like."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """A program whose command line is parsed: how it is called, and what its help says."""
+
+    name: str
+    usage: str = ""
+    description: str = ""
+    operands: str = ""
+    """Key under which words that belong to no option are kept; empty where there are none to be."""
+    syntax_error: int = 1
+    """Exit status where the command line cannot be understood."""
+    short_help: bool = False
+    """Whether `-?`, `-v` and `-V` ask for help and version, as with `indexamajig`."""
+
+
+INDEXAMAJIG = Program(
+    name="indexamajig",
+    usage="indexamajig -i FILE -o FILE -g FILE [options]",
+    description="Find peaks, index and integrate serial crystallography frames, from files or from a running detector, "
+    "and write a CrystFEL stream file.",
+    syntax_error=SYNTAX_ERROR,
+    short_help=True,
 )
 
 
 class OptionParser(argparse.ArgumentParser):
-    """A parser that leaves with status 64 where the command line cannot be understood."""
+    """A parser that leaves with the program's own status where the command line cannot be understood."""
+
+    syntax_error = SYNTAX_ERROR
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and where the help is."""
-        self.exit(SYNTAX_ERROR, f"{self.prog}: {message}; try '{self.prog} --help'\n")
+        self.exit(self.syntax_error, f"{self.prog}: {message}; try '{self.prog} --help'\n")
 
 
-def parse_options(words: Sequence[str]) -> dict[str, Any]:
-    """Parse the command line; raises `UserError` for values, leaves with status 64 for syntax errors."""
-    parser = _parser()
-    found = vars(parser.parse_args(list(words)))
+def parse_options(
+    words: Sequence[str], groups: Groups = GROUPS, *, program: Program | str = INDEXAMAJIG
+) -> dict[str, Any]:
+    """Parse a command line.
+
+    Parameters
+    ----------
+    words
+        The words after the program's name.
+    groups
+        Its options.
+    program
+        The program, or only its name.
+
+    Returns
+    -------
+    dict
+        The value of each option, by its key; the words that belong to none are under `program.operands`.
+
+    Raises
+    ------
+    UserError
+        For a value that is none.  What cannot be understood at all ends the process, as a call for help does.
+    """
+    if isinstance(program, str):
+        program = Program(name=program)
+    options = [option for group in groups.values() for option in group]
+    parser = _parser(groups, program)
+    parse = parser.parse_intermixed_args if program.operands else parser.parse_args
+    found = vars(parse(_joined(words, options)))
     stray = found.pop("stray")
-    if stray:
-        print(f"indexamajig: ignored: {' '.join(stray)} (there are no positional arguments)", file=sys.stderr)
     values: dict[str, Any] = {}
-    for option in _all_options():
+    if program.operands:
+        values[program.operands] = tuple(stray)
+    elif stray:
+        note = f"{program.name}: ignored: {' '.join(stray)} (there are no positional arguments)"
+        print(note, file=sys.stderr)
+    for option in options:
         text = found.get(option.key)
         if option.kind == "refused" and text is not None:
             raise UserError(f"{option.names[-1]}: {option.help}")
@@ -48,33 +108,54 @@ def parse_options(words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _all_options() -> list[Option]:
-    return [option for group in GROUPS.values() for option in group]
+def _joined(words: Sequence[str], options: Sequence[Option]) -> list[str]:
+    """Join values that look like options (`-g -1,2,3`) to their options, which own the next word in GNU syntax."""
+    valued = {name for option in options if option.kind in VALUED for name in option.names}
+    joined: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            return [*joined, word, *rest]
+        value = next(rest, None) if word in valued else None
+        if value is None:
+            joined.append(word)
+        elif value.startswith("-"):
+            joined.append(f"{word}={value}" if word.startswith("--") else word + value)
+        else:
+            joined += [word, value]
+    return joined
 
 
-def _parser() -> OptionParser:
-    parser = OptionParser(prog="indexamajig", usage=USAGE, description=DESCRIPTION, add_help=False)
+def _parser(groups: Groups, program: Program) -> OptionParser:
+    parser = OptionParser(
+        prog=program.name,
+        usage=program.usage or f"{program.name} [options]",
+        description=program.description,
+        add_help=False,
+    )
+    parser.syntax_error = program.syntax_error
     about = parser.add_argument_group("Help")
-    about.add_argument("-h", "-?", "--help", action="help", help="show this and leave")
-    about.add_argument("--usage", action="version", version=f"usage: {USAGE}", help=argparse.SUPPRESS)
-    about.add_argument("-v", "-V", "--version", action="version", version=_version(), help="show the version")
+    about.add_argument("-h", *(["-?"] * program.short_help), "--help", action="help", help="show this and leave")
+    about.add_argument("--usage", action="version", version=f"usage: {parser.usage}", help=argparse.SUPPRESS)
+    asks = ["-v", "-V"] * program.short_help
+    about.add_argument(*asks, "--version", action="version", version=_version(program), help="show the version")
     parser.add_argument("stray", nargs="*", help=argparse.SUPPRESS)
-    for title, options in GROUPS.items():
+    for title, options in groups.items():
         group = parser.add_argument_group(title)
         for option in options:
             _add(group, option)
     return parser
 
 
-def _version() -> str:
-    return f"Braggstream {__version__}: indexamajig, compatible with CrystFEL 0.12.0 (BSD-3-Clause)"
+def _version(program: Program) -> str:
+    return f"Braggstream {__version__}: {program.name}, compatible with CrystFEL 0.12.0 (BSD-3-Clause)"
 
 
 def _add(group: Any, option: Option) -> None:
     more: dict[str, Any] = {"dest": option.key, "help": argparse.SUPPRESS if option.hidden else _help(option)}
     if option.kind == "undo":
         more["dest"] = option.default
-    takes_value = option.kind in ("text", "integer", "number", "radii", "list") or bool(option.argument)
+    takes_value = option.kind in VALUED or bool(option.argument)
     if option.kind == "optional":
         more |= {"nargs": "?", "const": "", "metavar": option.argument}
     elif not takes_value:

@@ -1,0 +1,68 @@
+"""ReflectionList: merged reflections, in the order in which reflection lists hold them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.model.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class ReflectionList:
+    """Merged reflections as columns of equal length, in ascending order of h, then k, then l."""
+
+    hkl: NDArray[np.int32]
+    """Miller indices, int32[n, 3]."""
+    intensity: NDArray[np.float64]
+    """Merged intensity, float64[n] [detector units]."""
+    sigma: NDArray[np.float64]
+    """Its estimated error, float64[n] [detector units]."""
+    n_measured: NDArray[np.int32]
+    """How often each was measured, int32[n]."""
+    phase: NDArray[np.float64]
+    """Phase, float64[n] [deg]; NaN where there is none."""
+    symmetry: str = "1"
+    """Name of the point group; `unknown` where a file says so."""
+    notes: str = ""
+    """Free text."""
+
+    def __len__(self) -> int:
+        return len(self.intensity)
+
+    @classmethod
+    def of(
+        cls,
+        hkl: NDArray,
+        intensity: NDArray,
+        sigma: NDArray,
+        *,
+        n_measured: NDArray | None = None,
+        symmetry: str = "1",
+    ) -> "ReflectionList":
+        """Make a list from columns in any order; without `n_measured` each was measured once."""
+        hkl = np.ascontiguousarray(hkl, np.int32).reshape(-1, 3)
+        found = cls(
+            hkl=hkl,
+            intensity=np.asarray(intensity, np.float64),
+            sigma=np.asarray(sigma, np.float64),
+            n_measured=np.ones(len(hkl), np.int32) if n_measured is None else np.asarray(n_measured, np.int32),
+            phase=np.full(len(hkl), np.nan),
+            symmetry=symmetry,
+        )
+        return found.sorted()
+
+    def take(self, index: NDArray) -> "ReflectionList":
+        """Select reflections by index or by a boolean array; whoever breaks the order sorts again."""
+        columns = ("hkl", "intensity", "sigma", "n_measured", "phase")
+        return replace(self, **{name: getattr(self, name)[index] for name in columns})
+
+    def sorted(self) -> "ReflectionList":
+        """Bring the reflections into order; equal indices stay in the order in which they came."""
+        order = np.lexsort((self.hkl[:, 2], self.hkl[:, 1], self.hkl[:, 0]))
+        return self.take(order)
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.hkl), len(self.intensity), len(self.sigma), len(self.n_measured), len(self.phase)}
+        if len(lengths) != 1:
+            raise UserError(f"the columns of a reflection list have different lengths: {sorted(lengths)}")
