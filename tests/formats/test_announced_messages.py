@@ -57,9 +57,7 @@ def test_missing_bytes_fail_the_frame_with_their_reason():
 
 def test_metadata_are_bounded():
     assert json.loads(encode_metadata({"a": [1, "x"]})) == {"a": [1, "x"]}
-    assert (
-        encode_metadata({"a": "x" * (1 << 21)}) == encode_metadata([1]) == encode_metadata({"a": {1, 2}}) != b"{}"
-    )
+    assert encode_metadata({"a": "x" * (1 << 21)}) == encode_metadata([1]) == b""
     with pytest.raises(DecodeError):
         read_metadata(b'{"a": "' + b"x" * (1 << 21) + b'"}')
 
