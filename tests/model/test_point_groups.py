@@ -152,22 +152,27 @@ def test_operators_in_words():
     assert (hkl @ parse_operator("k,-h-k,l")).tolist() == [2, -3, 3]
 
 
-@pytest.mark.parametrize("text", ["", "h,k", "h,k,l,l", "h,k,2", "h,k,q", "h,k,(l", "h,k,l/0", "h,k,l)", "h,k,l/2", "h,,l",
-                                  "h,k,hl", "h,k,-", "h,k," + "(" * 50 + "l" + ")" * 50, "h,k," + "l+" * 500 + "l"])  # fmt: skip
+NO_OPERATORS = [
+    "", "h,k", "h,k,l,l", "h,k,2", "h,k,q", "h,k,(l", "h,k,l/0", "h,k,l)", "h,k,l/2", "h,,l", "h,k,hl", "h,k,-",
+    "h,k," + "(" * 50 + "l" + ")" * 50, "h,k," + "l+" * 500 + "l",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_OPERATORS)
 def test_what_is_no_operator_is_told(text):
     with pytest.raises(UserError, match="operator"):
         parse_operator(text)
 
 
 AMBIGUITIES = {
-    "422 4": "-h,k,-l", "4/mmm 4/m": "-h,k,-l", "32_R 3_R": "-k,-h,-l", "-3m_R -3_R": "-k,-h,-l", "432 23": "k,h,-l",
-    "m-3m m-3": "k,h,-l", "622 6": "k,h,-l", "622 312_H": "k,h,-l", "6/mmm -31m_H": "k,h,-l", "321_H 3_H": "k,h,-l",
-    "-3m1_H -3_H": "k,h,-l", "422 222": "k,h,-l", "4/mmm mmm": "k,h,-l", "-4m2 -4": "k,h,-l", "6/mmm 6/m": "-h,h+k,-l",
-    "622 321_H": "-h,h+k,-l", "6/mmm -3m1_H": "-h,h+k,-l", "312_H 3_H": "-k,-h,-l",
-    "622 3_H": "k,h,-l;-h,h+k,-l;-h,-k,l", "6/mmm -3_H": "k,h,-l;-h,h+k,-l;-h,-k,l", "222 2": "-h,k,-l",
-    "222 2_uab": "-h,-k,l", "mmm 2/m_uab": "-h,-k,l", "432 422": "-h,l,k;l,-k,h",
-    "432 222": "k,h,-l;-h,l,k;l,-k,h;k,l,h;l,h,k", "m-3m mmm": "k,h,-l;-h,l,k;l,-k,h;k,l,h;l,h,k", "23 222": "k,l,h;l,h,k",
-    "m-3 mmm": "k,l,h;l,h,k",
+    "422 4": "-h,k,-l", "4/mmm 4/m": "-h,k,-l", "32_R 3_R": "-k,-h,-l", "-3m_R -3_R": "-k,-h,-l",
+    "432 23": "k,h,-l", "m-3m m-3": "k,h,-l", "622 6": "k,h,-l", "622 312_H": "k,h,-l",
+    "6/mmm -31m_H": "k,h,-l", "321_H 3_H": "k,h,-l", "-3m1_H -3_H": "k,h,-l", "422 222": "k,h,-l",
+    "4/mmm mmm": "k,h,-l", "-4m2 -4": "k,h,-l", "6/mmm 6/m": "-h,h+k,-l", "622 321_H": "-h,h+k,-l",
+    "6/mmm -3m1_H": "-h,h+k,-l", "312_H 3_H": "-k,-h,-l", "622 3_H": "k,h,-l;-h,h+k,-l;-h,-k,l",
+    "6/mmm -3_H": "k,h,-l;-h,h+k,-l;-h,-k,l", "222 2": "-h,k,-l", "222 2_uab": "-h,-k,l",
+    "mmm 2/m_uab": "-h,-k,l", "432 422": "-h,l,k;l,-k,h", "432 222": "k,h,-l;-h,l,k;l,-k,h;k,l,h;l,h,k",
+    "m-3m mmm": "k,h,-l;-h,l,k;l,-k,h;k,l,h;l,h,k", "23 222": "k,l,h;l,h,k", "m-3 mmm": "k,l,h;l,h,k",
 }  # fmt: skip
 
 

@@ -43,8 +43,8 @@ class Program:
 INDEXAMAJIG = Program(
     name="indexamajig",
     usage="indexamajig -i FILE -o FILE -g FILE [options]",
-    description="Find peaks, index and integrate serial crystallography frames, from files or from a running detector, "
-    "and write a CrystFEL stream file.",
+    description="Find peaks, index and integrate serial crystallography frames, from files or from a running "
+    "detector, and write a CrystFEL stream file.",
     syntax_error=SYNTAX_ERROR,
     short_help=True,
 )

@@ -15,6 +15,7 @@ FIRST_LINE = "CrystFEL reflection list version 2.0"
 SYMMETRY = "Symmetry: "
 TITLE = "   h    k    l          I    phase   sigma(I)   nmeas"
 TITLE_1 = re.compile(r"counts\s+fs/px\s+ss/px\s*$")
+ROW = "%4i %4i %4i %10.2f %s %10.2f %7i"
 END = "End of reflections"
 MAX_BYTES = 2 << 30
 MAX_INDEX = 1 << 17
@@ -68,7 +69,7 @@ def hkl_text(reflections: ReflectionList) -> str:
     (h, k, l), intensity, phase, sigma = columns  # noqa: E741
     phases = ["       -" if angle != angle else f"{angle:8.2f}" for angle in phase]  # noqa: PLR0124
     rows = zip(h, k, l, intensity, phases, sigma, kept.n_measured.tolist(), strict=True)
-    lines = ["%4i %4i %4i %10.2f %s %10.2f %7i" % row for row in rows]
+    lines = [ROW % row for row in rows]
     head = [FIRST_LINE, SYMMETRY + kept.symmetry, TITLE]
     return "\n".join([*head, *lines, END, kept.notes])
 

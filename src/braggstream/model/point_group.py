@@ -184,7 +184,7 @@ def _renamed(operators: NDArray[np.int8], axis: int) -> NDArray[np.int8]:
 
 
 def is_absent(hkl: NDArray, centring: Centring) -> NDArray[np.bool_]:
-    """Tell which reflections the centring of a cell makes absent, bool[n]; screw axes and glides are not considered."""
+    """Tell which reflections a centring makes absent, bool[n]; screw axes and glides are not considered."""
     h, k, l = np.asarray(hkl).reshape(-1, 3).astype(np.int64).T  # noqa: E741
     match centring:
         case "A":
