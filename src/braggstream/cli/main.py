@@ -25,8 +25,8 @@ USER_ERROR = 2
 """Exit status of braggstream's own commands when something given by the user is wrong."""
 
 DROP_IN = frozenset(
-    "process_hkl partialator check_hkl compare_hkl get_hkl ambigator cell_explorer list_events".split()
-)
+    {"process_hkl", "partialator", "check_hkl", "compare_hkl", "get_hkl", "ambigator", "cell_explorer"}
+) | {"list_events"}
 """Commands that stand in for CrystFEL's; they are console scripts too, see `__main__`."""
 
 DROP_IN_ERROR = 1
