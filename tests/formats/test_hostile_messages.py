@@ -162,6 +162,12 @@ def test_junk_in_the_peak_list(key, value):
     assert isinstance(load(msgpack.packb(GOOD | {"peaks": GOOD["peaks"] | {key: value}})), Frame | FrameError)
 
 
+def test_names_in_a_message_do_not_steer_the_log():
+    """Found by fuzzing: the complaint lists the keys that are there, which are the sender's."""
+    error = load(msgpack.packb({"a\nFinal: 7 images": 1, "b" * 100_000: 2}))
+    assert isinstance(error, FrameError) and "a?Final" in str(error)
+
+
 def test_claimed_lengths_take_no_memory():
     claims = [
         b"\xdd\xff\xff\xff\xff",
@@ -200,6 +206,18 @@ HDF5 = hdf5_bytes()
 def test_a_good_file_in_a_message():
     frame = load(HDF5, FILE_GEOMETRY)
     assert np.array_equal(frame.panel_pixels(0), np.arange(48).reshape(6, 8))
+
+
+def test_a_file_that_cannot_be_closed():
+    """Found by fuzzing: the address of the global heap leads beyond the end, which only closing finds."""
+    place = HDF5.index(b"GCOL")
+    damaged = bytearray(HDF5)
+    for at in range(len(damaged) - 8):
+        if int.from_bytes(damaged[at : at + 8], "little") == place:
+            damaged[at : at + 8] = (2**64 - 2**32).to_bytes(8, "little")
+    for path in ("/image", "/virtual", "/energy"):
+        geometry = parse_geometry(FILE_GEOMETRY.text.replace("data = /image", f"data = {path}"))
+        assert isinstance(load(bytes(damaged), geometry), Frame | FrameError)
 
 
 @pytest.mark.parametrize("path", ["/outside", "/way", "/virtual", "/claim", "/loop", "/absent", "/image/below"])

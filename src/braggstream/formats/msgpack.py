@@ -119,7 +119,7 @@ class MsgpackFrame:
     def _array(self, key: str) -> NDArray[Any]:
         """View an image; its bytes stay in the message."""
         if key not in self._map:
-            keys = ", ".join(sorted(map(str, self._map))[:12])
+            keys = ", ".join(_one_line(name)[:40] for name in sorted(self._map)[:12])
             raise MismatchError(f"the message has no image {key} (it has {keys})")
         parts = _string_keys(_decoded_map(self._map[key], f"image {key}"))
         missing = [name for name in ("type", "shape", "data") if name not in parts]

@@ -17,10 +17,10 @@ from braggstream.formats.c_numbers import whole_number
 from braggstream.formats.events import parse_event
 from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
-from braggstream.formats.hdf5_maps import SIGNATURE, open_hdf5_bytes
+from braggstream.formats.hdf5_maps import SIGNATURE, open_hdf5_bytes, reading
 from braggstream.formats.msgpack import MsgpackFrame
 from braggstream.formats.raw import RawFrame, blank_image
-from braggstream.model.errors import FileError, FrameError, HeaderError, MissingDataError
+from braggstream.model.errors import DecodeError, FileError, FrameError, HeaderError, MissingDataError
 from braggstream.model.frame import FileSlot, Frame, FrameIdentity, HeaderValue, Message
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FrameSettings
@@ -72,7 +72,7 @@ class FrameLoader:
             self._opened = None
 
     def _from_hdf5_message(self, message: Message) -> Frame:
-        with open_hdf5_bytes(message.payload) as file:
+        with reading("the message", DecodeError), open_hdf5_bytes(message.payload) as file:
             opened = OpenFile(file, "the message", in_memory=True)
             identity = FrameIdentity(filename="ZMQdata", event=f"//{message.serial}", serial=message.serial)
             raw = StreamedHdf5Frame(opened, identity, self._geometry, self._maps)
