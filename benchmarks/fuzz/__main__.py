@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["braggstream"], exclude=UNTOUCHED):
     from braggstream.model.settings import FrameSettings
     from braggstream.pipeline.loading import FrameLoader
 
-from benchmarks.fuzz.seeds import TARGETS
+from benchmarks.fuzz.seeds import TARGETS  # noqa: E402 - Braggstream is imported instrumented
 
 LONGEST_LINE = 600
 

@@ -64,7 +64,13 @@ def _msgpack() -> list[bytes]:
 
 def _hdf5() -> list[bytes]:
     made = []
-    filters = ({}, {"compression": "gzip", "shuffle": True}, hdf5plugin.Bitshuffle(), hdf5plugin.Zstd(), hdf5plugin.Blosc())
+    filters = (
+        {},
+        {"compression": "gzip", "shuffle": True},
+        hdf5plugin.Bitshuffle(),
+        hdf5plugin.Zstd(),
+        hdf5plugin.Blosc(),
+    )
     for number, more in enumerate(filters):
         buffer = io.BytesIO()
         with h5py.File(buffer, "w", libver="latest" if number % 2 else "earliest") as file:

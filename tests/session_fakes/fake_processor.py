@@ -21,6 +21,7 @@ class FakeProcessor:
         self.setup = setup
         self.warmed = set()
         self.n = 0
+        self.kept = []
         self.adjustments = Adjustments()
         if setup.geometry.path == "broken.geom":
             raise UserError("no panel", path="broken.geom", line=3)
@@ -58,6 +59,10 @@ class FakeProcessor:
             raise DecodeError("not a frame")
         elif word == "bug":
             raise ZeroDivisionError("a bug")
+        elif word == "allocate":
+            bytearray(int(rest) << 30)
+        elif word == "keep":  # 10 MiB that are never given back.
+            self.kept.append(b"\1" * (10 << 20))
         elif word == "type" and rest not in self.warmed:
             raise Unwarmed(rest)
         indexing = self.adjustments.indexing

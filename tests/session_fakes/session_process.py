@@ -79,6 +79,10 @@ class SessionProcess:
         text = self.chunks.read_text() if self.chunks.exists() else ""
         return [(name, int(serial)) for name, serial, _ in CHUNK.findall(text)]
 
+    def chunks_with_workers(self):
+        """Name, serial and worker's process of every chunk so far."""
+        return CHUNK.findall(self.chunks.read_text())
+
     def names(self):
         return [name for name, _ in self.written()]
 

@@ -36,6 +36,8 @@ class Setup:
     """Address space of one slot of shared memory [bytes]."""
     processors: tuple[int, ...] = ()
     """Worker k is bound to the k-th of these, modulo their number; empty = not bound."""
+    limits_memory: bool = False
+    """Whether a worker's allocations fail beyond a limit: frames come from outside."""
 
 
 class _SetupOnWire(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class _SetupOnWire(msgspec.Struct, frozen=True, kw_only=True):
     n_slots: int
     slot_bytes: int
     processors: tuple[int, ...]
+    limits_memory: bool
 
 
 class FileTask(_Message, frozen=True, kw_only=True, array_like=True, tag="file"):
@@ -128,6 +131,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     """Axes a*, b*, c* of its crystals, nine numbers each, while a unit cell is looked for [Å⁻¹]."""
     offsets: tuple[tuple[float, ...], ...] = ()
     """What its crystals know of where the detector stands, see `OffsetEstimate.numbers`."""
+    is_last: bool = False
+    """The worker has grown too large and is to be replaced."""
 
 
 class ForkOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="fork"):
@@ -204,6 +209,11 @@ class WireError(Exception):
 def encode(message: _Message) -> bytes:
     """Encode any message but the set-up."""
     return _encoded(message)
+
+
+def last(outcome: FrameOutcome) -> FrameOutcome:
+    """Give the outcome of a worker that is to be replaced after it."""
+    return msgspec.structs.replace(outcome, is_last=True)
 
 
 def decode_task(data: bytes | bytearray | memoryview) -> Task | AdjustOrder:

@@ -38,6 +38,7 @@ from braggstream.run.watching import Watcher, make_watchers
 from braggstream.sinks.json_summary import write_json_summary
 from braggstream.sinks.mille_file import open_mille_file
 from braggstream.sources.zmq import ZmqSource
+from braggstream.steps.device import CUDA
 from braggstream.steps.indexing.methods import uses_programs
 
 DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
@@ -110,6 +111,7 @@ def _run_session(
         n_slots=n_slots,
         slot_bytes=settings.frame.max_message_bytes,
         processors=tuple(sorted(os.sched_getaffinity(0))) if run.cpu_pin else (),
+        limits_memory=not isinstance(source, FileSourceSettings) and settings.peaks.device != CUDA,
     )
     ledger = Ledger()
     report = Report(ledger, run.status_interval_s)

@@ -79,6 +79,8 @@ def outcome_of(processor: Processor, work: Work) -> FrameOutcome:
         return failure_of(work, status="unwarmed", pixel_type=state.pixel_type)
     except FrameError as error:
         return failure_of(work, reason=error.reason, complaint=str(error))
+    except MemoryError:
+        return failure_of(work, reason="memory", complaint="needs more memory than a frame may take")
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         return failure_of(work, reason="internal", complaint=f"{type(error).__name__}: {error}")

@@ -195,7 +195,7 @@ class Supervisor:
         else:
             self._tried.discard(task.serial)
             self._settled.append(Settled(task, outcome))
-        if worker.generation != self._generation and not worker.inbox.is_ended:
+        if (outcome.is_last or worker.generation != self._generation) and not worker.inbox.is_ended:
             self._renew(worker)
 
     def _set_aside(self, worker: _Worker, task: Task, pixel_type: str) -> None:
@@ -272,7 +272,7 @@ class Supervisor:
         self._server.order(ForkOrder(worker=number, token=token), theirs)
 
     def _renew(self, worker: _Worker) -> None:
-        """Replace an idle worker by one that was forked after the last warm-up."""
+        """Replace an idle worker by one that is forked now: with all kernels, and with little memory."""
         worker.fate = "renewed"
         worker.link.shutdown(socket.SHUT_WR)
         self._fork(worker.number)

@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sys
 
-from braggstream.formats.wire import AdjustOrder, FileTask, Hello, Setup, Task, decode_task, encode
+from braggstream.formats.wire import AdjustOrder, FileTask, Hello, Setup, Task, decode_task, encode, last
 from braggstream.model.frame import FileSlot, Message
 from braggstream.run.links import LinkBroken, receive_message, send_message
+from braggstream.run.memory_limits import MemoryLimits
 from braggstream.run.processor import Processor, Work, outcome_of
 from braggstream.run.slots import SlotMemory
 from braggstream.run.ties import die_with_parent, name_process
@@ -18,8 +20,11 @@ def run_worker(
     die_with_parent(parent)
     name_process(f"braggstream-w{number}")
     if setup.processors:
-        os.sched_setaffinity(0, {setup.processors[number % len(setup.processors)]})
+        _bind_to(setup.processors[number % len(setup.processors)])
     processor.begin_work(number)
+    limits = MemoryLimits()
+    if setup.limits_memory:
+        limits.limit_allocation()
     try:
         send_message(link, encode(Hello(pid=os.getpid())))
         while True:
@@ -27,9 +32,18 @@ def run_worker(
             if isinstance(task, AdjustOrder):
                 processor.adjust(task.adjustments)
                 continue
-            send_message(link, encode(outcome_of(processor, _work(task, memory))))
+            outcome = outcome_of(processor, _work(task, memory))
+            send_message(link, encode(last(outcome) if limits.is_overgrown() else outcome))
     except LinkBroken:
         return
+
+
+def _bind_to(processor: int) -> None:
+    """Bind this process to a processor; where that is not possible the system chooses, as it does otherwise."""
+    try:
+        os.sched_setaffinity(0, {processor})
+    except OSError as error:
+        sys.stderr.write(f"--cpu-pin: cannot be bound to processor {processor}: {error.strerror}\n")
 
 
 def _work(task: Task, memory: SlotMemory) -> Work:
