@@ -19,6 +19,8 @@ UNITY, GGPM, OFFSET, XSPHERE = range(4)
 N_SAMPLES = 50
 SPECTRUM_REACH = 5.0
 """The spectrum is cut at so many standard deviations."""
+NARROW = 1e-6
+"""Below this relative bandwidth `xsphere` is the profile at one wavelength, which needs no sum."""
 
 
 @inline_jit
@@ -41,6 +43,30 @@ def _xsphere_integral(q2: float, z: float, radius: float, beam: NDArray[np.float
     return total * step
 
 
+@inline_jit
+def recorded_part(
+    qx: float, qy: float, qz: float, beam: NDArray[np.float64], mosaicity: float, model: int
+) -> float:
+    """Give the partiality of one lattice point; see `record_parts`."""
+    if model == UNITY:
+        return 1.0
+    if model == GGPM:
+        return place_lattice_point(qx, qy, qz, beam)[2]
+    k, spread = beam[WAVENUMBER], beam[WAVENUMBER_SIGMA]
+    q2 = qx * qx + qy * qy + qz * qz
+    radius = beam[RADIUS] + mosaicity * sqrt(q2)
+    error = k - sqrt(q2 + k * k + 2.0 * qz * k)
+    if model == OFFSET:
+        return exp(-(error * error) / (radius * radius)) if radius > 0.0 else 0.0
+    if not 0.0 < radius * radius < q2:
+        return 0.0
+    if spread < NARROW * k:
+        depth = error / radius
+        return max(1.0 - depth * depth, 0.0)
+    full = _xsphere_integral(q2, -q2 / (2.0 * k), radius, beam)
+    return _xsphere_integral(q2, qz, radius, beam) / full if full > 0.0 else 0.0
+
+
 @jit
 def record_parts(
     q: NDArray[np.float64], beam: NDArray[np.float64], mosaicity: float, model: int, parts: NDArray[np.float64]
@@ -61,18 +87,7 @@ def record_parts(
         Partialities; 0 where a model does not apply, as `xsphere` to points nearer to the origin than their radius.
     """
     for i in range(q.shape[0]):
-        error, _, overlap = place_lattice_point(q[i, 0], q[i, 1], q[i, 2], beam)
-        q2 = q[i, 0] * q[i, 0] + q[i, 1] * q[i, 1] + q[i, 2] * q[i, 2]
-        radius = beam[RADIUS] + mosaicity * sqrt(q2)
-        parts[i] = 1.0 if model == UNITY else 0.0
-        if model == GGPM:
-            parts[i] = overlap
-        elif model == OFFSET and radius > 0.0:
-            parts[i] = exp(-(error * error) / (radius * radius))
-        elif model == XSPHERE and 0.0 < radius * radius < q2:
-            full = _xsphere_integral(q2, -q2 / (2.0 * beam[WAVENUMBER]), radius, beam)
-            if full > 0.0:
-                parts[i] = _xsphere_integral(q2, q[i, 2], radius, beam) / full
+        parts[i] = recorded_part(q[i, 0], q[i, 1], q[i, 2], beam, mosaicity, model)
 
 
 def warm_up() -> None:

@@ -52,7 +52,7 @@ def partialities(
         For a model that is not there.
     """
     if model == RANDOM:
-        return _random(hkl, serial)
+        return random_parts(hkl, serial)
     if model not in MODELS:
         raise UserError(f"--model={model}: expected one of {', '.join([*MODELS, RANDOM])}")
     q = hkl.astype(np.float64) @ np.ascontiguousarray(crystal.reciprocal_axes)
@@ -62,10 +62,10 @@ def partialities(
     return parts
 
 
-def _random(hkl: NDArray[np.int32], serial: int) -> NDArray[np.float64]:
-    """Uniform numbers that depend on nothing but frame and indices (splitmix64)."""
+def random_parts(hkl: NDArray, serial: int | NDArray) -> NDArray[np.float64]:
+    """Give uniform numbers, float64[n], that depend on nothing but serial number and indices (splitmix64)."""
     h, k, l = (hkl.astype(np.int64) + 512).T.astype(np.uint64)  # noqa: E741
-    mixed = np.uint64(serial) << np.uint64(30) | h << np.uint64(20) | k << np.uint64(10) | l
+    mixed = np.asarray(serial).astype(np.uint64) << np.uint64(30) | h << np.uint64(20) | k << np.uint64(10) | l
     with np.errstate(over="ignore"):
         mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
