@@ -272,7 +272,7 @@ def read_chunks(
     end_of_data, at = data.shape[0], 0
     n_crystals = n_observations = n_lines = 0
     in_chunk = in_crystal = is_bad = False
-    first_crystal = first_observation = last_panel = 0
+    first_crystal = first_observation = first_problem = last_panel = 0
     counts[:] = 0
     start[0] = 0
     of_chunk, chunk_spans = np.empty(N_NUMBERS), np.empty(N_SPANS, np.int64)
@@ -286,6 +286,7 @@ def read_chunks(
             if _is(data, begin, stop, _CHUNK):
                 in_chunk, in_crystal = True, False
                 first_crystal, first_observation = n_crystals, n_observations
+                first_problem = counts[PROBLEMS]
                 of_chunk[:] = np.nan
                 chunk_spans[:] = -1
             continue
@@ -298,6 +299,7 @@ def read_chunks(
                 counts[TORN] += in_crystal and is_whole
                 if in_crystal or not is_whole:
                     n_crystals, n_observations = first_crystal, first_observation
+                    counts[PROBLEMS] = first_problem
                 for n in range(first_crystal, n_crystals):
                     for k in (ENERGY, BANDWIDTH, SERIAL):
                         numbers[n, k] = of_chunk[k]
@@ -307,6 +309,7 @@ def read_chunks(
                 counts[TORN] += 1
                 in_crystal = False
                 n_crystals, n_observations = first_crystal, first_observation
+                counts[PROBLEMS] = first_problem
                 of_chunk[:] = np.nan
                 chunk_spans[:] = -1
                 continue
@@ -407,6 +410,7 @@ def read_chunks(
     if in_chunk:
         counts[TORN] += 1
         n_crystals, n_observations = first_crystal, first_observation
+        counts[PROBLEMS] = first_problem
     counts[CRYSTALS], counts[OBSERVATIONS], counts[LINES] = n_crystals, n_observations, n_lines
 
 
