@@ -8,8 +8,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.compressed import Decompressor
 from braggstream.formats.events import NOT_A_FRAME, Event
 from braggstream.formats.external_maps import ExternalMaps
+from braggstream.formats.hdf5_chunks import ChunkReader, is_filtered
 from braggstream.formats.hdf5_maps import (
     SIGNATURE,
     MapReader,
@@ -35,7 +37,10 @@ WASTE = 4
 class OpenFile:
     """An open file and what is kept of it between frames."""
 
-    def __init__(self, file: h5py.File, name: str, *, in_memory: bool = False) -> None:
+    def __init__(
+        self, file: h5py.File, name: str, *, in_memory: bool = False, decompressor: Decompressor | None = None
+    ) -> None:
+        self._chunks = ChunkReader(decompressor or Decompressor())
         self.file = file
         self.name = name
         self.in_memory = in_memory
@@ -43,13 +48,17 @@ class OpenFile:
         self._others: dict[str, OpenFile] = {}
 
     @classmethod
-    def open(cls, name: str) -> "OpenFile":
+    def open(cls, name: str, decompressor: Decompressor | None = None) -> "OpenFile":
         """Open a file; raises `FileError`."""
-        return cls(open_hdf5(name), name)
+        return cls(open_hdf5(name), name, decompressor=decompressor)
 
     def dataset(self, path: str) -> h5py.Dataset:
         """Find a dataset; raises `MismatchError`."""
         return find_dataset(self.file, path, self.name, only_inside=self.in_memory)
+
+    def read(self, dataset: h5py.Dataset, place: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read a part of one of its datasets; valid until the decompressor's next frame begins."""
+        return read_array(dataset, place, self._chunks, only_inside=self.in_memory)
 
     def other(self, name: str) -> "OpenFile":
         """Open a file that the geometry names, once."""
@@ -93,7 +102,7 @@ class Hdf5Frame:
                 raise HeaderError(f"header {name} has the shape {dataset.shape}, event {self._event} is not in it")
             place.append(number)
         with reading(f"header {name}", HeaderError):
-            return _header_value(dataset, tuple(place), name)
+            return _header_value(self._opened, dataset, tuple(place), name)
 
     def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Give flat pixels and the table of panels; panels that lie together are read together."""
@@ -107,7 +116,7 @@ class Hdf5Frame:
                 raise MismatchError(f"{self._opened.name}: {path} is of type {dataset.dtype}, expected numbers")
             panels = [self._geometry.panels[number] for number in numbers]
             with reading(f"{self._opened.name}: {path}"):
-                found = _read_windows(dataset, panels, self._event, f"{self._opened.name}: {path}")
+                found = _read_windows(self._opened, dataset, panels, self._event)
             for number, window in zip(numbers, found, strict=True):
                 windows[number] = window
         return lay_out(windows)
@@ -147,7 +156,7 @@ class Hdf5Frame:
         row = self._row_of_peaks(counts)
         if counts.ndim != 1 or row >= counts.shape[0]:
             raise MismatchError(f"{group}/nPeaks has the shape {counts.shape}, frame {row} is not in it")
-        n_peaks = int(counts[row])
+        n_peaks = int(self._opened.read(counts, (row,)))
         columns = [
             self._cxi_column(f"{group}/{name}", row, n_peaks)
             for name in ("peakXPosRaw", "peakYPosRaw", "peakTotalIntensity")
@@ -165,13 +174,13 @@ class Hdf5Frame:
             raise MismatchError(f"{path} has the shape {dataset.shape}, frame {row} has {n_peaks} peaks")
         if n_peaks > MAX_PEAKS:
             raise MismatchError(f"{path}: {n_peaks} peaks, at most {MAX_PEAKS} are taken")
-        return np.asarray(dataset[row, :n_peaks], np.float64)
+        return np.asarray(self._opened.read(dataset, (row, slice(0, n_peaks))), np.float64)
 
     def _column_peaks(self, path: str) -> SuppliedPeaks:
         dataset = self._opened.dataset(path)
         if dataset.ndim != 2 or dataset.shape[1] not in (3, 4) or dataset.shape[0] > MAX_PEAKS:
             raise MismatchError(f"peak list {path} has the shape {dataset.shape}, expected (n, 3) or (n, 4)")
-        rows = np.asarray(dataset[:, :3], np.float64)
+        rows = np.asarray(self._opened.read(dataset, (slice(0, dataset.shape[0]), slice(0, 3))), np.float64)
         return SuppliedPeaks(fs=rows[:, 0].copy(), ss=rows[:, 1].copy(), intensity=rows[:, 2].copy())
 
 
@@ -211,9 +220,10 @@ class StreamedHdf5Frame(Hdf5Frame):
 
 
 def _read_windows(
-    dataset: h5py.Dataset, panels: Sequence[Panel], event: Event, name: str
+    opened: OpenFile, dataset: h5py.Dataset, panels: Sequence[Panel], event: Event
 ) -> Sequence[NDArray[Any]]:
     """Read panels of one dataset, in one go where little else lies between them."""
+    name = f"{opened.name}: {dataset.name}"
     places = [window_slices(dataset.shape, panel, event.indices, name) for panel in panels]
     bounds = [
         (
@@ -225,8 +235,8 @@ def _read_windows(
     n_box = int(np.prod([stop - start for start, stop in bounds]))
     n_pixels = sum(panel.width * panel.height for panel in panels)
     if len(panels) > 1 and n_box > WASTE * n_pixels:
-        return [native_pixels(read_array(dataset, place)) for place in places]
-    box = native_pixels(read_array(dataset, tuple(slice(start, stop) for start, stop in bounds)))
+        return [native_pixels(opened.read(dataset, place)) for place in places]
+    box = native_pixels(opened.read(dataset, tuple(slice(start, stop) for start, stop in bounds)))
     return [
         box[
             tuple(
@@ -238,8 +248,10 @@ def _read_windows(
     ]
 
 
-def _header_value(dataset: h5py.Dataset, place: tuple[int, ...], name: str) -> HeaderValue:
+def _header_value(opened: OpenFile, dataset: h5py.Dataset, place: tuple[int, ...], name: str) -> HeaderValue:
     kind = dataset.dtype.kind
+    if opened.in_memory and kind not in "biuf" and is_filtered(dataset):
+        raise HeaderError(f"header {name} is compressed, which texts in streamed files may not be")
     if h5py.check_string_dtype(dataset.dtype) is not None:
         if kind == "S" and dataset.dtype.itemsize > MAX_TEXT_HEADER:
             raise HeaderError(f"header {name} is a text of more than {MAX_TEXT_HEADER} characters")
@@ -247,9 +259,9 @@ def _header_value(dataset: h5py.Dataset, place: tuple[int, ...], name: str) -> H
         raw = text if isinstance(text, bytes) else str(text).encode()
         return text_header(name, raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
     if kind in "iu":
-        return int(dataset[place])
+        return int(opened.read(dataset, place))
     if kind == "f":
-        return float(dataset[place])
+        return float(opened.read(dataset, place))
     raise HeaderError(f"header {name} is of type {dataset.dtype}, expected a number or a text")
 
 

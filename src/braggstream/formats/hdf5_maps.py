@@ -11,7 +11,9 @@ import hdf5plugin  # noqa: F401  Registers compression filters.
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.compressed import Decompressor
 from braggstream.formats.events import Event
+from braggstream.formats.hdf5_chunks import ChunkReader, filters_of, is_filtered, is_read_here
 from braggstream.formats.raw import window_slices
 from braggstream.model.errors import DecodeError, FileError, FrameError, MismatchError
 from braggstream.model.geometry import AxisRole, Geometry, Panel
@@ -102,8 +104,23 @@ def _refuse_ways_out(file: h5py.File, path: str) -> None:
     raise MismatchError(f"{path} is a chain of too many links")
 
 
-def read_array(dataset: h5py.Dataset, place: tuple[int | slice, ...]) -> NDArray[Any]:
-    """Read a part of a dataset in its own type; booleans come as bool."""
+def read_array(
+    dataset: h5py.Dataset,
+    place: tuple[int | slice, ...],
+    reader: ChunkReader | None = None,
+    *,
+    only_inside: bool = False,
+) -> NDArray[Any]:
+    """Read a part of a dataset in its own type; booleans come as bool.
+
+    Compressed chunks are decoded by `reader`, or into memory of their own.  `only_inside` refuses filters that
+    would have to be left to HDF5, which takes as much memory for them as the file asks for.
+    """
+    stages = filters_of(dataset)
+    if stages and is_read_here(dataset, place, stages):
+        return (reader or ChunkReader(Decompressor())).read(dataset, place, stages)
+    if only_inside and is_filtered(dataset):
+        raise MismatchError(f"{dataset.name} is compressed in a way that streamed files may not use")
     found: NDArray[Any] = np.asarray(dataset[place])
     return found
 
@@ -141,7 +158,7 @@ class MapReader:
             raise MismatchError(f"{name} is of type {dataset.dtype}, expected numbers")
         slices = window_slices(dataset.shape, place, event.indices, name)
         with reading(name):
-            values = read_array(dataset, slices)
+            values = read_array(dataset, slices, only_inside=self._only_inside)
         if is_shared:
             self._shared[key] = values
         return values, is_shared

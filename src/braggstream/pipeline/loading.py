@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from braggstream.formats.announced import announced, origin_headers
 from braggstream.formats.c_numbers import whole_number
+from braggstream.formats.compressed import Decompressor
 from braggstream.formats.events import parse_event
 from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
 from braggstream.formats.hdf5_maps import SIGNATURE, open_hdf5_bytes, reading
 from braggstream.formats.msgpack import MsgpackFrame
+from braggstream.formats.pixel_room import as_writable
 from braggstream.formats.raw import RawFrame, blank_image
 from braggstream.model.errors import DecodeError, FileError, FrameError, HeaderError, MissingDataError
 from braggstream.model.frame import FileSlot, Frame, FrameIdentity, HeaderValue, Message
@@ -37,6 +39,7 @@ class FrameLoader:
         self._bad_pixels = BadPixels(judged, highres=settings.highres)
         self._maps = ExternalMaps(geometry)
         self._blank = None if settings.load_image else blank_image(geometry)
+        self._decompressor = Decompressor()
         self._opened: OpenFile | None = None
         self._pixel_buffer = np.empty(0, np.uint8)
 
@@ -45,6 +48,7 @@ class FrameLoader:
 
         The frame is valid until the next one is loaded.
         """
+        self._decompressor.room.begin()
         event = parse_event(slot.event)
         opened = self._open(slot.filename)
         identity = FrameIdentity(filename=slot.filename, event=slot.event, serial=slot.serial)
@@ -57,6 +61,7 @@ class FrameLoader:
         """
         if message.origin is not None and message.origin.fault:
             raise MissingDataError(message.origin.fault)
+        self._decompressor.room.begin()
         data_format = self._settings.data_format
         if data_format is None:
             data_format = "hdf5" if bytes(message.payload[: len(SIGNATURE)]) == SIGNATURE else "msgpack"
@@ -73,7 +78,7 @@ class FrameLoader:
 
     def _from_hdf5_message(self, message: Message) -> Frame:
         with reading("the message", DecodeError), open_hdf5_bytes(message.payload) as file:
-            opened = OpenFile(file, "the message", in_memory=True)
+            opened = OpenFile(file, "the message", in_memory=True, decompressor=self._decompressor)
             identity = FrameIdentity(filename="ZMQdata", event=f"//{message.serial}", serial=message.serial)
             raw = StreamedHdf5Frame(opened, identity, self._geometry, self._maps)
             return self._assemble(announced(raw, message.origin))
@@ -84,7 +89,7 @@ class FrameLoader:
             return self._opened
         self.close()
         _check_signature(name)
-        self._opened = OpenFile.open(name)
+        self._opened = OpenFile.open(name, self._decompressor)
         return self._opened
 
     def _assemble(self, raw: RawFrame) -> Frame:
@@ -119,7 +124,7 @@ class FrameLoader:
         They do not write; a read-only array is another type to them.  Only an image at an odd address is copied.
         """
         if pixels.flags.aligned and pixels.flags.c_contiguous:
-            return pixels if pixels.flags.writeable else _as_writable(pixels)
+            return as_writable(pixels)
         if len(self._pixel_buffer) < pixels.nbytes:
             self._pixel_buffer = np.empty(pixels.nbytes, np.uint8)
         copy = self._pixel_buffer[: pixels.nbytes].view(pixels.dtype)
@@ -175,17 +180,3 @@ def _check_signature(name: str) -> None:
         raise FileError(f"{name}: {error.strerror or error}") from None
     if start != SIGNATURE:
         raise FileError(f"{name}: not a format that can be read, expected HDF5")
-
-
-class _Borrowed:
-    """Memory that an array is to be made of, through NumPy's array interface."""
-
-    def __init__(self, array: NDArray[Any]) -> None:
-        self.owner = array
-        interface = dict(array.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-
-
-def _as_writable(array: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(_Borrowed(array))

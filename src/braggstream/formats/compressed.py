@@ -1,0 +1,110 @@
+"""Compressed arrays as detectors, HDF5 chunks and Seedee carry them.
+
+What is decoded is never larger than what was asked for, and what was asked for is checked against the compressed
+bytes before memory is taken: no format here expands more than a known number of times.
+"""
+
+import zlib
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.formats.pixel_room import PixelRoom, as_writable
+from braggstream.kernels.lz4 import HEAD, ITEM_BYTES, bitshuffled_lz4, framed_lz4, shuffled_block_bytes
+from braggstream.model.errors import DecodeError, MismatchError
+
+LZ4_RATIO = 255
+"""A byte of LZ4 is at most so many decoded ones."""
+DEFLATE_RATIO = 1032
+"""The same for deflate."""
+MAX_BLOCK_BYTES = 1 << 24
+"""Largest block of bit planes."""
+
+Bytes = memoryview | bytes
+
+
+class Decompressor:
+    """Decodes arrays into memory that is used again; the arrays are valid until the next frame begins."""
+
+    def __init__(self, room: PixelRoom | None = None) -> None:
+        self.room = room or PixelRoom()
+        self._scratch = np.empty(0, np.uint8)
+        self._letters = np.empty(0, np.uint8)
+
+    def decode(self, algorithm: str, data: Bytes, shape: tuple[int, ...], dtype: Any, *, what: str) -> NDArray[Any]:
+        """Decode an array.
+
+        Parameters
+        ----------
+        algorithm
+            `bslz4`, `lz4` (both framed as by HDF5 filters), `deflate` or `none`.
+        data
+            The compressed bytes.
+        shape, dtype
+            What has to come out.
+        what
+            What the array is called in complaints.
+
+        Raises
+        ------
+        DecodeError, MismatchError
+            The bytes are broken, or are no such array.
+        """
+        kind = np.dtype(dtype)
+        if algorithm == "none":
+            return _plain(data, shape, kind, what)
+        ratio = DEFLATE_RATIO if algorithm == "deflate" else LZ4_RATIO
+        n_bytes = prod(shape) * kind.itemsize
+        if n_bytes > ratio * (len(data) + 1):
+            raise DecodeError(f"{what}: {len(data)} compressed bytes cannot be an array of {n_bytes} bytes")
+        if algorithm == "deflate":
+            return self._inflated(data, shape, kind, what)
+        out = self.room.take(shape, kind)
+        source = as_writable(np.frombuffer(data, np.uint8))
+        flat = out.reshape(-1).view(np.uint8)
+        if algorithm == "lz4":
+            is_sound = framed_lz4(source, flat) == n_bytes
+        elif algorithm == "bslz4":
+            is_sound = self._unshuffled(source, flat, kind.itemsize, what)
+        else:
+            raise MismatchError(f"{what} is compressed with {algorithm[:40]!r}, expected bslz4, lz4 or none")
+        if not is_sound:
+            raise DecodeError(f"{what}: the {algorithm} data are damaged, or are no {kind.str} array of {shape}")
+        return out
+
+    def _unshuffled(self, source: NDArray[np.uint8], out: NDArray[np.uint8], item: int, what: str) -> bool:
+        if item not in ITEM_BYTES:
+            raise MismatchError(f"{what} has items of {item} bytes, expected 1, 2, 4 or 8")
+        if len(source) < HEAD:
+            return False
+        block = min(shuffled_block_bytes(source), len(out))
+        if block > MAX_BLOCK_BYTES:
+            raise MismatchError(f"{what} has blocks of {block} bytes, at most {MAX_BLOCK_BYTES} are taken")
+        if len(self._letters) < block:
+            self._scratch, self._letters = np.empty(block + 64, np.uint8), np.empty(block, np.uint8)
+        return bool(bitshuffled_lz4(source, self._scratch, self._letters, out, item) == len(out))
+
+    def _inflated(self, data: Bytes, shape: tuple[int, ...], kind: np.dtype[Any], what: str) -> NDArray[Any]:
+        n_bytes = prod(shape) * kind.itemsize
+        try:
+            found = inflate(data, n_bytes)
+        except zlib.error as error:
+            raise DecodeError(f"{what}: the deflate data are damaged ({error})") from None
+        if len(found) != n_bytes:
+            raise DecodeError(f"{what}: the deflate data do not hold an array of {n_bytes} bytes")
+        return as_writable(np.frombuffer(found, kind)).reshape(shape)
+
+
+def inflate(data: Bytes, n_bytes: int, window: int = zlib.MAX_WBITS) -> bytes:
+    """Decode deflate, but no more than one byte beyond what is wanted; raises `zlib.error`."""
+    engine = zlib.decompressobj(window)
+    return engine.decompress(data, n_bytes + 1)
+
+
+def _plain(data: Bytes, shape: tuple[int, ...], kind: np.dtype[Any], what: str) -> NDArray[Any]:
+    n_bytes = prod(shape) * kind.itemsize
+    if len(data) < n_bytes:
+        raise DecodeError(f"{what} has {len(data)} bytes, shape {shape} and type {kind.str} need {n_bytes}")
+    return np.frombuffer(data[:n_bytes], kind).reshape(shape)

@@ -1,0 +1,269 @@
+"""Chunks of HDF5 datasets, read raw and decoded here: outside HDF5's global lock, and never beyond a chunk's size.
+
+HDF5's own filters decode under the lock, into memory that is fresh for each chunk, and some of them into as much
+memory as the compressed bytes ask for.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.formats.compressed import Decompressor
+from braggstream.kernels.lz4 import DEFAULT_BLOCK_BYTES, HEAD
+from braggstream.model.errors import DecodeError
+
+DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
+CHECKSUM_BYTES = 4
+LZ4, BITSHUFFLE, BLOSC, ZSTD = 32004, 32008, 32001, 32015
+BITSHUFFLE_LZ4 = 2
+"""Value of bitshuffle's parameter for its compression."""
+LIBRARIES = {BLOSC: "libh5blosc", ZSTD: "libh5zstd", BITSHUFFLE: "libh5bshuf"}
+KNOWN = {DEFLATE, SHUFFLE, CHECKSUM, LZ4, BITSHUFFLE, BLOSC, ZSTD}
+MAX_CHUNKS = 4096
+"""A part that touches more chunks is left to HDF5, which has a cache for small ones."""
+REVERSE = 0x100
+"""Flag of HDF5's filter functions: decode."""
+
+Place = Sequence[int | slice]
+Stage = tuple[int, tuple[int, ...]]
+
+
+def filters_of(dataset: h5py.Dataset) -> list[Stage] | None:
+    """Filters of a chunked dataset, first applied first; None where one of them is not decoded here."""
+    if dataset.chunks is None or dataset.dtype.kind not in "biuf":
+        return None
+    plist = dataset.id.get_create_plist()
+    stages = [plist.get_filter(number) for number in range(plist.get_nfilters())]
+    found = [(int(stage[0]), tuple(int(value) for value in stage[2])) for stage in stages]
+    return found if all(code in KNOWN for code, _ in found) else None
+
+
+def is_filtered(dataset: h5py.Dataset) -> bool:
+    """Whether bytes of the file are decoded into others."""
+    return dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
+
+
+def is_read_here(dataset: h5py.Dataset, place: Place, stages: list[Stage] | None) -> bool:
+    """Whether a part of a dataset is read faster chunk by chunk."""
+    return bool(stages) and 0 < _n_touched(_bounds(place), dataset.chunks) <= MAX_CHUNKS
+
+
+class ChunkReader:
+    """Reads parts of datasets chunk by chunk; arrays are valid until the decompressor's next frame begins."""
+
+    def __init__(self, decompressor: Decompressor) -> None:
+        self._decompressor = decompressor
+
+    def read(self, dataset: h5py.Dataset, place: Place, stages: list[Stage]) -> NDArray[Any]:
+        """Read a part; `place` holds slices of step one, or numbers."""
+        bounds = _bounds(place)
+        kept = [isinstance(axis, slice) for axis in place]
+        chunks = list(_touched(bounds, dataset.chunks))
+        if len(chunks) == 1:
+            found = self._inside(dataset, chunks[0], bounds, stages)
+            if 0 in found.strides:  # A chunk that was never written.
+                found = found.copy()
+        else:
+            found = np.empty([stop - start for start, stop in bounds], dataset.dtype)
+            room = self._decompressor.room
+            for origin in chunks:
+                mark = room.mark()
+                found[_target(origin, dataset.chunks, bounds)] = self._inside(dataset, origin, bounds, stages)
+                room.back_to(mark)
+        return found.reshape([length for length, is_kept in zip(found.shape, kept, strict=True) if is_kept])
+
+    def _inside(
+        self, dataset: h5py.Dataset, origin: tuple[int, ...], bounds: Sequence[tuple[int, int]], stages: list[Stage]
+    ) -> NDArray[Any]:
+        """The part of a chunk that lies within bounds."""
+        chunk = self._chunk(dataset, origin, stages)
+        return chunk[
+            tuple(
+                slice(max(start - first, 0), min(stop - first, length))
+                for (start, stop), first, length in zip(bounds, origin, dataset.chunks, strict=True)
+            )
+        ]
+
+    def _chunk(self, dataset: h5py.Dataset, origin: tuple[int, ...], stages: list[Stage]) -> NDArray[Any]:
+        shape, dtype = tuple(dataset.chunks), dataset.dtype
+        stored = dataset.id.get_chunk_info_by_coord(origin)
+        if stored.byte_offset is None:
+            return np.broadcast_to(np.asarray(dataset.fillvalue, dtype), shape)
+        _, raw = dataset.id.read_direct_chunk(origin)  # The mask that comes with it is not always right.
+        used = [stage for number, stage in enumerate(stages) if not stored.filter_mask >> number & 1]
+        return self._decoded(raw, shape, dtype, used, what=f"chunk {origin} of {dataset.name}")
+
+    def _decoded(
+        self, data: Any, shape: tuple[int, ...], dtype: np.dtype[Any], stages: list[Stage], *, what: str
+    ) -> NDArray[Any]:
+        """Undo filters, the last one first."""
+        array: NDArray[Any] | None = None
+        for code, values in reversed(stages):
+            if code == CHECKSUM:
+                data = data[:-CHECKSUM_BYTES]
+                continue
+            array = self._undone(code, values, data, shape, dtype, what=what)
+            data = array.reshape(-1).view(np.uint8).data
+        return self._decompressor.decode("none", data, shape, dtype, what=what) if array is None else array
+
+    def _undone(
+        self, code: int, values: tuple[int, ...], data: Any, shape: tuple[int, ...], dtype: Any, *, what: str
+    ) -> NDArray[Any]:
+        decode = self._decompressor.decode
+        if code == DEFLATE:
+            return decode("deflate", data, shape, dtype, what=what)
+        if code == SHUFFLE:
+            plain = np.frombuffer(data, np.uint8)
+            if len(plain) != prod(shape) * dtype.itemsize:
+                raise DecodeError(f"{what} has the wrong size")
+            return np.ascontiguousarray(plain.reshape(dtype.itemsize, -1).T).view(dtype).reshape(shape)
+        if code == LZ4:
+            return decode("lz4", data, shape, dtype, what=what)
+        if code == BITSHUFFLE and values[4:5] == (BITSHUFFLE_LZ4,):
+            return decode("bslz4", data, shape, dtype, what=what)
+        n_bytes = prod(shape) * dtype.itemsize
+        _check_before_plugin(code, values, data, n_bytes, what=what)
+        return _by_plugin(code, values, data, n_bytes, what=what).view(dtype).reshape(shape)
+
+
+def _bounds(place: Place) -> list[tuple[int, int]]:
+    return [(axis.start, axis.stop) if isinstance(axis, slice) else (axis, axis + 1) for axis in place]
+
+
+def _n_touched(bounds: Sequence[tuple[int, int]], chunks: Sequence[int]) -> int:
+    return prod(
+        max(0, (stop - 1) // length - start // length + 1)
+        for (start, stop), length in zip(bounds, chunks, strict=True)
+    )
+
+
+def _touched(bounds: Sequence[tuple[int, int]], chunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Origins of the chunks that reach into bounds."""
+    return product(
+        *(
+            range(start // length * length, stop, length)
+            for (start, stop), length in zip(bounds, chunks, strict=True)
+        )
+    )
+
+
+def _target(origin: Sequence[int], chunks: Sequence[int], bounds: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
+    """Where a chunk's part comes to lie."""
+    return tuple(
+        slice(max(first, start) - start, min(first + length, stop) - start)
+        for first, length, (start, stop) in zip(origin, chunks, bounds, strict=True)
+    )
+
+
+def _check_before_plugin(code: int, values: tuple[int, ...], data: Any, n_bytes: int, *, what: str) -> None:
+    """Check what the filters' own functions take on trust: the sizes that the compressed bytes state."""
+    head = bytes(data[:18])
+    stated: int | None = None
+    if code == BLOSC and len(head) >= 16:
+        stated = int.from_bytes(head[4:8], "little")
+        if int.from_bytes(head[12:16], "little") != len(data):
+            stated = None
+    elif code == ZSTD:
+        stated = _zstd_size(head)
+    elif code == BITSHUFFLE:
+        is_plain = values[4:5] in ((), (0,))
+        stated = len(data) if is_plain else _shuffled_size(data)
+    if stated != n_bytes:
+        raise DecodeError(f"{what}: the compressed bytes state a size of {stated}, expected {n_bytes} bytes")
+
+
+def _zstd_size(head: bytes) -> int | None:
+    """Decoded size that a frame of Zstandard states (RFC 8878, 3.1.1.1); None where it states none."""
+    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 6:
+        return None
+    flags = head[4]
+    is_single = flags >> 5 & 1
+    n_bytes = (is_single, 2, 4, 8)[flags >> 6]
+    start = 5 + (1 - is_single) + (0, 1, 2, 4)[flags & 3]
+    if not n_bytes or len(head) < start + n_bytes:
+        return None
+    return int.from_bytes(head[start : start + n_bytes], "little") + (256 if n_bytes == 2 else 0)
+
+
+def _shuffled_size(data: Any) -> int | None:
+    """Decoded size of bitshuffled blocks, whose lengths have to lie within the data; None where they do not."""
+    view = memoryview(data)
+    if len(view) < HEAD:
+        return None
+    total, block = int.from_bytes(view[:8], "big"), int.from_bytes(view[8:12], "big") or DEFAULT_BLOCK_BYTES
+    at = HEAD
+    for _ in range(total // block):
+        at += 4 + int.from_bytes(view[at : at + 4], "big")
+        if at > len(view):
+            return None
+    return total
+
+
+class _FilterClass(ctypes.Structure):
+    """What a filter plugin tells of itself (H5Z_class2_t of HDF5)."""
+
+    _fields_ = (
+        ("version", ctypes.c_int),
+        ("id", ctypes.c_int),
+        ("encoder_present", ctypes.c_uint),
+        ("decoder_present", ctypes.c_uint),
+        ("name", ctypes.c_char_p),
+        ("can_apply", ctypes.c_void_p),
+        ("set_local", ctypes.c_void_p),
+        ("filter", ctypes.c_void_p),
+    )
+
+
+_FUNCTION = ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.c_uint,
+    ctypes.c_size_t,
+    ctypes.POINTER(ctypes.c_uint),
+    ctypes.c_size_t,
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.POINTER(ctypes.c_void_p),
+)
+
+
+@cache
+def _plugin_function(code: int) -> Callable[..., int]:
+    """The filter function of a plugin, as HDF5 itself would call it; ctypes calls it without Python's lock."""
+    path = Path(hdf5plugin.__file__).parent / "plugins" / f"{LIBRARIES[code]}.so"
+    told = ctypes.CDLL(str(path)).H5PLget_plugin_info
+    told.restype = ctypes.POINTER(_FilterClass)
+    function: Callable[..., int] = _FUNCTION(told().contents.filter)
+    return function
+
+
+@cache
+def _allocator() -> Any:
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.restype, library.free.argtypes = None, [ctypes.c_void_p]
+    return library
+
+
+def _by_plugin(code: int, values: tuple[int, ...], data: Any, n_bytes: int, *, what: str) -> NDArray[np.uint8]:
+    """Decode with a plugin's own function, which replaces the buffer that it is given."""
+    library, function = _allocator(), _plugin_function(code)
+    n_stored = len(data)
+    buffer = ctypes.c_void_p(library.malloc(max(1, n_stored)))
+    try:
+        ctypes.memmove(buffer, bytes(data), n_stored)
+        size = ctypes.c_size_t(n_stored)
+        parameters = (ctypes.c_uint * len(values))(*values)
+        n_decoded = function(REVERSE, len(values), parameters, n_stored, ctypes.byref(size), ctypes.byref(buffer))
+        if n_decoded != n_bytes:
+            raise DecodeError(f"{what}: the data of filter {code} are damaged")
+        return np.frombuffer(bytearray(ctypes.string_at(buffer, n_bytes)), np.uint8)
+    finally:
+        library.free(buffer)
