@@ -11,6 +11,9 @@ from braggstream.model.errors import BraggstreamError
 
 COMMANDS = {
     "indexamajig": "find peaks, index and integrate frames, and write a stream file",
+    "check_hkl": "completeness, redundancy and signal of merged reflections; Wilson plot, L-test",
+    "compare_hkl": "how well two lists of merged reflections agree",
+    "get_hkl": "change merged reflections; write them as a list, MTZ, XDS or Parquet",
     "show": "summarise a stream file in the terminal",
     "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",
