@@ -10,7 +10,7 @@ CACHE_ONLY, WITH_FILE = 9, 13
 """Ingest modes."""
 
 
-def consumer(service, *, token=None, timeout_ms=200, beamtime=BEAMTIME, source=SOURCE):
+def consumer(service, *, token=None, timeout_ms=60, beamtime=BEAMTIME, source=SOURCE):
     token = service.token(beamtime) if token is None else token
     return asapo_consumer.create_consumer(
         service.endpoint, "auto", False, beamtime, source, token, timeout_ms, "here", "step"
@@ -32,7 +32,7 @@ class Sender:
         """Send messages with these ids and wait; gives the errors (None where there is none)."""
         first = len(self.told)
         for number in numbers:
-            data = content or f"data {number}".encode()
+            data = f"data {number}".encode() if content is None else content
             name = options.get("name", f"processed/{stream}/{number}.raw")
             self.producer.send(
                 number,

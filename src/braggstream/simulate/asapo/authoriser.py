@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from braggstream.simulate.asapo import versions
 from braggstream.simulate.asapo.database import Database
 from braggstream.simulate.asapo.http import Answer, Refused, Request, json_answer, json_object
 from braggstream.simulate.asapo.settings import AsapoSettings
@@ -91,6 +92,15 @@ class Authoriser:
         if access not in permission.access:
             raise Refused(401, f"token does not permit: {access}")
 
+    def revoke(self, token: str) -> str:
+        """Accept a token no longer; gives its id."""
+        claims = verified(token, self._database.secret, 0.0)
+        if claims is None or not isinstance(claims.get("jti"), str):
+            raise Refused(401, "token is not valid")
+        with self._database.change() as db:
+            db.execute("INSERT OR IGNORE INTO revoked VALUES(?)", (claims["jti"],))
+        return str(claims["jti"])
+
     def producer(self, credentials: str, version: int, peer: str) -> Producer:
         """Who sends; refused with 400 for credentials that cannot be read, 401 where they do not permit it.
 
@@ -144,7 +154,8 @@ class Authoriser:
                 return self._introspect(_body(request))
             case ("authorize",):
                 return self._authorise(_body(request))
-            case (_, "folder"):
+            case (version, "folder"):
+                versions.check(version, versions.AUTHORISER)
                 return self._folder_token(_body(request))
             case ("admin", "issue"):
                 return self._issue(request, _body(request))
@@ -200,12 +211,8 @@ class Authoriser:
 
     def _revoke(self, request: Request, body: dict[str, Any]) -> Answer:
         self._check_admin(request)
-        claims = verified(_text(body, "Token"), self._database.secret, 0.0)
-        if claims is None or not isinstance(claims.get("jti"), str):
-            raise Refused(401, "token is not valid")
-        with self._database.change() as db:
-            db.execute("INSERT OR IGNORE INTO revoked VALUES(?)", (claims["jti"],))
-        return json_answer({"_id": claims["jti"], "token": body["Token"], "revoked": True})
+        token = _text(body, "Token")
+        return json_answer({"_id": self.revoke(token), "token": token, "revoked": True})
 
     def _check_admin(self, request: Request) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")

@@ -15,8 +15,8 @@ def serve_data(connection: Connection, cache: DataCache) -> None:
         version = versions.minor(header.version or "")
         if version is None or version > versions.DATA_SERVER:
             refuse(connection, header.op, Code.NOT_SUPPORTED, f"this is v0.{versions.DATA_SERVER}")
-        data = cache.get(header.data_id, header.data_size)
-        if data is None:
-            respond(connection, header.op, Code.NO_DATA, "not in memory")
-        else:
-            respond(connection, header.op, Code.OK, data=data)
+        with cache.reading(header.data_id, header.data_size) as data:
+            if data is None:
+                respond(connection, header.op, Code.NO_DATA, "not in memory")
+            else:
+                respond(connection, header.op, Code.OK, data=data)

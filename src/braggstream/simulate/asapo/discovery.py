@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from braggstream.simulate.asapo import versions
+from braggstream.simulate.asapo.faults import Faults
 from braggstream.simulate.asapo.http import Answer, Refused, Request, json_answer
 
 
@@ -18,11 +19,11 @@ class Addresses:
 
 
 class Discovery:
-    """Answers what clients ask first.  `expired` holds protocols whose support has ended (a fault for tests)."""
+    """Answers what clients ask first."""
 
-    def __init__(self, addresses: Addresses) -> None:
+    def __init__(self, addresses: Addresses, faults: Faults) -> None:
         self._addresses = addresses
-        self.expired: frozenset[int] = frozenset()
+        self._faults = faults
 
     def answer(self, request: Request) -> Answer:
         """Answer a request whose path has lost the service's prefix."""
@@ -42,7 +43,7 @@ class Discovery:
     def _address(self, service: str, query: Mapping[str, str]) -> Answer:
         where = self._addresses
         known: dict[str, Answer] = {
-            "asapo-broker": Answer(200, where.broker.encode()),
+            "asapo-broker": Answer(200, b"" if self._faults.has_no_broker else where.broker.encode()),
             "asapo-file-transfer": Answer(200, where.file_transfer.encode()),
             "asapo-receiver": json_answer({"MaxConnections": where.max_connections, "Uris": [where.receiver]}),
         }
@@ -60,7 +61,9 @@ class Discovery:
 
     def _is_supported(self, protocol: str) -> bool:
         number = versions.minor(protocol)
-        return number in range(versions.OLDEST, versions.NEWEST + 1) and number not in self.expired
+        return (
+            number in range(versions.OLDEST, versions.NEWEST + 1) and number not in self._faults.expired_protocols
+        )
 
     def _versions(self, query: Mapping[str, str]) -> Answer:
         client, protocol = query.get("client"), query.get("protocol")
@@ -80,7 +83,7 @@ class Discovery:
         )
 
     def _protocol(self, number: int) -> dict[str, object]:
-        if number in self.expired:
+        if number in self._faults.expired_protocols:
             state = "deprecated at 2024-01-01 00:00:00 +0000 UTC"
         else:
             state = "current" if number == versions.NEWEST else "supported"

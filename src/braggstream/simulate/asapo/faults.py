@@ -28,6 +28,10 @@ class Faults:
         self._delay_s = 0.0
         self._services: frozenset[str] = frozenset()
         self.counts = Counts()
+        self.expired_protocols: frozenset[int] = frozenset()
+        """Protocols that discovery calls out of date: 7 is that of the releases 24.11 and 25.3."""
+        self.has_no_broker = False
+        """Discovery knows no broker."""
 
     def answer_with(
         self, status: int, *, seconds: float | None = None, times: int | None = None, services: tuple[str, ...] = ()
@@ -52,9 +56,9 @@ class Faults:
             self._status, self._delay_s = None, 0.0
 
     @contextmanager
-    def during(self, status: int) -> Iterator[None]:
+    def during(self, status: int, *, services: tuple[str, ...] = ()) -> Iterator[None]:
         """Answer requests with an error status inside the block."""
-        self.answer_with(status)
+        self.answer_with(status, services=services)
         try:
             yield
         finally:

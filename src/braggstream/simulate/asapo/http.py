@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from braggstream.simulate.asapo.tcp import CHUNK_BYTES, Closed, Connection
 
 MAX_HEAD_BYTES = 32_768
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 18
 MAX_FIELDS = 100
 MAX_NESTING = 32
 

@@ -67,7 +67,7 @@ def read_header(connection: Connection) -> Header:
     )
 
 
-def respond(connection: Connection, op: int, code: Code, text: str = "", data: bytes | bytearray = b"") -> None:
+def respond(connection: Connection, op: int, code: Code, text: str = "", data: bytes | memoryview = b"") -> None:
     """Answer; a text that is too long is cut, as in ASAP::O."""
     connection.write(RESPONSE.pack(op, code, text.encode()[:MAX_TEXT_BYTES]), data)
 

@@ -147,7 +147,7 @@ class Session:
             raise Rejected(Code.NOT_AUTHORISED, "credentials are missing or too long")
         data = self._connection.read(header.meta_size, first_s=self._connection.patience.request_s)
         try:
-            self._credentials = data.decode()
+            self._credentials = bytes(data).decode()
         except UnicodeDecodeError:
             raise Rejected(Code.NOT_AUTHORISED, "credentials are not UTF-8") from None
         self._version = version
@@ -238,7 +238,7 @@ class Session:
             raise Rejected(Code.WRONG_REQUEST, "metadata: expected a JSON object")
         return data.decode()
 
-    def _keep(self, place: tuple[str, str, str], arrival: Arrival, data: bytearray) -> tuple[Code, str]:
+    def _keep(self, place: tuple[str, str, str], arrival: Arrival, data: memoryview) -> tuple[Code, str]:
         """Put data into memory, and into a file where wanted, before anybody is told of them."""
         warning = ""
         assert self._producer is not None
@@ -279,7 +279,7 @@ class Session:
         return json.dumps(streams[-1].info() | {"lastId": streams[-1].max_id})
 
 
-def _write_file(path: Path, data: bytearray) -> None:
+def _write_file(path: Path, data: memoryview) -> None:
     """Write a file under another name first, so that nobody reads half of it."""
     draft = path.with_name(f".{path.name[:200]}.{threading.get_ident()}")
     try:

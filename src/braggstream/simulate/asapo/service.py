@@ -59,13 +59,14 @@ class AsapoService:
         self._broker = Broker(self._database, self._authoriser, self._groups, data_address=data.address)
         messages, metadata = Messages(self._database), Metadata(self._database)
         self._parts = make_parts(self.settings, self._authoriser, messages, metadata, self.cache)
-        self.discovery = Discovery(
+        self._discovery = Discovery(
             Addresses(
                 broker=self.endpoint,
                 file_transfer=self.endpoint,
                 receiver=receiver.address,
                 max_connections=self.settings.max_connections,
-            )
+            ),
+            self.faults,
         )
 
     @property
@@ -73,11 +74,28 @@ class AsapoService:
         """`host:port`, as clients want it."""
         return self._http.address
 
+    @property
+    def admin_token(self) -> str:
+        """What the authoriser's `/admin` calls ask for."""
+        return self._database.admin_token
+
+    def folder(self, beamtime: str) -> Path:
+        """Where a beamtime's files are."""
+        return self._authoriser.folder(beamtime)
+
     def token(self, beamtime: str, access: Sequence[str] = (READ, WRITE), days: int | None = None) -> str:
         """Make a user token for a beamtime; without `days` it does not expire."""
         if any(word not in ACCESS_TYPES for word in access):
             raise ValueError(f"access types are {ACCESS_TYPES}")
         return self._authoriser.issue(f"bt_{beamtime}", access, days)[0]
+
+    def revoke(self, token: str) -> None:
+        """Accept a token no longer."""
+        self._authoriser.revoke(token)
+
+    def group_states(self, beamtime: str, source: str, stream: str) -> list[dict[str, object]]:
+        """What is known of each group that reads a stream."""
+        return self._groups.state((beamtime, source, stream))
 
     def start(self) -> Self:
         """Begin to serve, or go on after `stop`, at the same ports."""
@@ -104,7 +122,7 @@ class AsapoService:
         self.close()
 
     def _listener(self, port: int, serve: Callable[[Connection], None]) -> Listener:
-        made = Listener(self.settings.host, port, serve)
+        made = Listener(self.settings.host, port, serve, self.settings.patience)
         self._listeners.append(made)
         return made
 
@@ -141,7 +159,7 @@ class AsapoService:
 
     def _discover(self, request: Request) -> Answer:
         self.faults.strike("discovery")
-        return self.discovery.answer(request)
+        return self._discovery.answer(request)
 
     def _authorise(self, request: Request) -> Answer:
         self.faults.strike("authoriser")

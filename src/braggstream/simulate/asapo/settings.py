@@ -7,6 +7,22 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long the stand-in waits for whoever is at the other end."""
+
+    idle_s: float = 300.0
+    """A connection without a request is closed after this time [s]."""
+    request_s: float = 10.0
+    """A request must be complete so long after its first byte; longer where it carries data [s]."""
+    slowest_bytes_per_s: float = MIB
+    """Data must come and go at least this fast [bytes/s]."""
+
+    def seconds_for(self, n_bytes: int) -> float:
+        """Longest time that a transfer may take."""
+        return self.request_s + n_bytes / self.slowest_bytes_per_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AsapoSettings:
     """The stand-in's addresses, times and limits."""
 
@@ -34,22 +50,5 @@ class AsapoSettings:
     """Folder tokens expire after this time; 0 = never [s]."""
     beamlines: Mapping[str, str] = field(default_factory=dict)
     """The current beamtime of each beamline, for producers that leave it open."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
-    """How long the stand-in waits for whoever is at the other end."""
-
-    idle_s: float = 300.0
-    """A connection without a request is closed after this time [s]."""
-    request_s: float = 10.0
-    """A request must be complete so long after its first byte; longer where it carries data [s]."""
-    slowest_bytes_per_s: float = MIB
-    """Data must come and go at least this fast [bytes/s]."""
-
-    def seconds_for(self, n_bytes: int) -> float:
-        """Longest time that a transfer may take."""
-        return self.request_s + n_bytes / self.slowest_bytes_per_s
-
-
-PATIENCE = Patience()
+    patience: Patience = field(default_factory=Patience)
+    """How long it waits for whoever is at the other end."""

@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 
-from braggstream.model.errors import UserError
-from braggstream.simulate.asapo.settings import PATIENCE, Patience
+import numpy as np
 
-MOST_CONNECTIONS = 512
+from braggstream.model.errors import UserError
+from braggstream.simulate.asapo.settings import Patience
+
+MOST_CONNECTIONS = 256
 """Connections that a listener holds at a time; further ones are closed at once."""
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES, JOINED_BYTES = 1 << 20, 1 << 16
 
 
 class Closed(Exception):
@@ -22,7 +24,7 @@ class Closed(Exception):
 class Connection:
     """One accepted connection."""
 
-    def __init__(self, accepted: socket.socket, peer: str, patience: Patience = PATIENCE) -> None:
+    def __init__(self, accepted: socket.socket, peer: str, patience: Patience) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = accepted
         self.peer = peer
@@ -39,10 +41,10 @@ class Connection:
             raise Closed
         return data
 
-    def read(self, n_bytes: int, *, first_s: float) -> bytearray:
+    def read(self, n_bytes: int, *, first_s: float) -> memoryview:
         """Read exactly `n_bytes`, which must begin within `first_s` and then come fast enough."""
-        data = bytearray(n_bytes)  # The system commits memory as data come, not for what a header claims.
-        view = memoryview(data)
+        # Not filled with zeros: the system commits memory as data come, not for what a header claims.
+        view = np.empty(n_bytes, np.uint8).data
         done, deadline = 0, time.monotonic() + first_s
         while done < n_bytes:
             self._set_timeout(deadline)
@@ -55,15 +57,15 @@ class Connection:
             if not done:
                 deadline = time.monotonic() + self.patience.seconds_for(n_bytes)
             done += count
-        return data
+        return view
 
-    def write(self, *parts: bytes | bytearray | memoryview) -> None:
+    def write(self, *parts: bytes | memoryview) -> None:
         """Send all of it; raises `Closed` where it is not taken fast enough."""
         n_bytes = sum(len(part) for part in parts)
         deadline = time.monotonic() + self.patience.seconds_for(n_bytes)
-        small = b"".join(part for part in parts if len(part) < CHUNK_BYTES) if n_bytes < CHUNK_BYTES else None
         try:
-            for part in parts if small is None else (small,):
+            # Small answers go in one piece; large data are not copied for it.
+            for part in parts if n_bytes > JOINED_BYTES else (b"".join(parts),):
                 self._set_timeout(deadline)
                 self._socket.sendall(part)
         except OSError:
@@ -89,8 +91,9 @@ class Listener:
     Raises `UserError` for an address that cannot be bound.
     """
 
-    def __init__(self, host: str, port: int, serve: Callable[[Connection], None]) -> None:
+    def __init__(self, host: str, port: int, serve: Callable[[Connection], None], patience: Patience) -> None:
         self._serve = serve
+        self._patience = patience
         self._host, self._port = host, port
         self._lock = threading.Lock()
         self._open: dict[Connection, threading.Thread] = {}
@@ -154,7 +157,7 @@ class Listener:
 
     def _admit(self, accepted: socket.socket, peer: str) -> None:
         try:
-            connection = Connection(accepted, peer)
+            connection = Connection(accepted, peer, self._patience)
         except OSError:
             accepted.close()
             return
