@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -208,6 +209,12 @@ class StreamColumns:
             yield piece.observations(self._names)
 
 
+def observations_of_chunk(chunk: bytes, panel_names: tuple[str, ...]) -> Observations:
+    """Give the crystals of one chunk's text, as a reader of the stream file will find them; there may be none."""
+    piece = _Piece(np.frombuffer(chunk, np.uint8), *_name_table(panel_names))
+    return piece.observations(panel_names)
+
+
 class _Piece:
     """A piece of the file, read."""
 
@@ -290,6 +297,7 @@ def _lattices(
     return {"lattice_type": table[:, 0], "centring": table[:, 1], "unique_axis": table[:, 2]}
 
 
+@lru_cache(maxsize=8)
 def _name_table(names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     encoded = [name.encode("utf-8", "replace") for name in names]
     lengths = np.array([len(name) for name in encoded], np.int64)

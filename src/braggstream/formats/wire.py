@@ -112,6 +112,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     """Text of the frame's chunk; empty where there is none."""
     calibration: bytes = b""
     """Millepede records."""
+    observations: bytes = b""
+    """Crystals and reflections for merging, where `OutputSettings.send_observations` asks: `observation_record`."""
     is_hit: bool = False
     n_crystals: int = 0
     sender_number: int | None = None

@@ -340,6 +340,8 @@ class OutputSettings:
     """(off: `--no-refls-in-stream`)"""
     mille_file: str | None = None
     """Millepede records go to this file (`--mille-dir`, `--mille-file`)."""
+    send_observations: bool = False
+    """Workers send crystals and reflections as numbers too, for merging (`--reflections-out`, `--live-merge`)."""
     json_summary: str | None = None
     """Write the ledger and the totals to this file (`--json-summary`)."""
     command_line: tuple[str, ...] = ()

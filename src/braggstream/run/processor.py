@@ -15,7 +15,7 @@ from braggstream.model.frame import FileSlot, Frame, Message
 from braggstream.model.geometry import Geometry
 from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.result import FrameResult
-from braggstream.model.settings import Settings
+from braggstream.model.settings import OutputSettings, Settings
 from braggstream.steps.device import CUDA
 
 Work = FileSlot | Message
@@ -118,6 +118,7 @@ class FrameProcessor:
         from braggstream.pipeline.recipe import Recipe
 
         self._format = format_chunk
+        self._record = _observation_writer() if self._output.send_observations else None
         self._adjustments = adjustments
         self._geometry = geometry
         self._loader = FrameLoader(geometry, settings.frame)
@@ -178,6 +179,7 @@ class FrameProcessor:
             event=result.identity.event,
             chunk=chunk,
             calibration=result.calibration,
+            observations=self._observations(result, chunk),
             is_hit=result.is_hit,
             n_crystals=len(result.crystals),
             sender_number=result.identity.sender_number,
@@ -188,6 +190,15 @@ class FrameProcessor:
             cells=self._cells(result),
             offsets=tuple(estimate.numbers for estimate in result.offsets),
         )
+
+    def _observations(self, result: FrameResult, chunk: bytes) -> bytes:
+        """Give what merging needs as a reader of the stream file would find it, to the last digit."""
+        if self._record is None or not result.crystals:
+            return b""
+        if not chunk or not self._output.write_reflections:
+            chunk = self._format(result, self._geometry, OutputSettings(stream_file="", write_peaks=False))
+        names = tuple(panel.name for panel in self._geometry.panels)
+        return self._record(chunk, names)
 
     def _cells(self, result: FrameResult) -> tuple[tuple[float, ...], ...]:
         indexing = self._adjustments.indexing or self._setup.settings.indexing
@@ -204,3 +215,11 @@ class FrameProcessor:
     def find(self, frame: Frame) -> FrameResult:
         """Take a frame through the recipe."""
         return self._recipe.process(frame)
+
+
+def _observation_writer() -> Callable[[bytes, tuple[str, ...]], bytes]:
+    """Give what turns a chunk into a record for merging; its kernel is imported, so that it is warmed up."""
+    from braggstream.formats.observation_record import encode_observations
+    from braggstream.formats.stream_columns import observations_of_chunk
+
+    return lambda chunk, names: encode_observations(observations_of_chunk(chunk, names))
