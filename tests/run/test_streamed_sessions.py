@@ -8,6 +8,9 @@ from session_fakes.session_process import SessionProcess, eventually
 
 pytestmark = pytest.mark.system
 
+N_QUESTIONS = 2
+"""Under way at the same time, for one worker and for two."""
+
 
 def names(n):
     return [f"f{number}" for number in range(n)]
@@ -121,7 +124,32 @@ def test_sender_starts_after_the_session(tmp_path):
         session.wait_until_warm()
         with Replier(names(3), endpoint=endpoint) as sender:
             check_all_once(session, sender.names)
-            assert len(sender.requests) <= 4
+            assert len(sender.requests) <= 3 + N_QUESTIONS
+
+
+def test_what_was_asked_for_is_taken_after_the_stop(tmp_path):
+    """The sender answers when the session has begun to stop."""
+    with (
+        StopHearingReplier(["a", "b"]) as sender,
+        SessionProcess(tmp_path, zmq={"endpoint": sender.endpoint, "request": "next"}) as session,
+    ):
+        sender.session = session
+        eventually(lambda: len(sender.requests) == N_QUESTIONS)
+        status, summary = session.stop()
+    assert status == 0
+    assert session.names() == ["a", "b"]
+    assert summary["frames"]["received"] == summary["frames"]["written"] == 2
+
+
+class StopHearingReplier(Replier):
+    def serve(self):
+        while len(self.requests) < N_QUESTIONS and not self.is_ending.is_set():
+            if self.socket.poll(50):
+                self.requests.append(self.socket.recv_multipart()[:-1])
+        while "Stopping" not in self.session.text and not self.is_ending.wait(0.002):
+            pass
+        for envelope, name in zip(self.requests, self.names, strict=True):
+            self.socket.send_multipart([*envelope, self.payload(name)])
 
 
 def test_messages_grow(tmp_path):

@@ -17,14 +17,16 @@ from braggstream.sources.zmq import ZmqSource
 class Bench:
     """A source, the socket of its sender, and what the source says."""
 
-    def __init__(self, kind, **settings):
+    def __init__(self, kind, n_questions=1, **settings):
         self.context = zmq.Context()
         self.sender = self.context.socket(kind)
         self.sender.linger = 0
         self.sender.bind("tcp://127.0.0.1:*")
         self.said = []
         chosen = ZmqSourceSettings(endpoint=self.sender.last_endpoint.decode(), **settings)
-        self.source = ZmqSource(chosen, max_message_bytes=1 << 20, n_slots=3, say=self.said.append)
+        self.source = ZmqSource(
+            chosen, max_message_bytes=1 << 20, n_slots=3, say=self.said.append, n_questions=n_questions
+        )
 
     def __enter__(self):
         self.source.open()
@@ -39,13 +41,13 @@ class Bench:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, "did not happen in time"
-            self.source.turn(has_room=True)
+            self.source.turn(n_room=1)
             time.sleep(0.002)
 
     def receive(self, timeout_s=5.0):
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            self.source.turn(has_room=True)
+            self.source.turn(n_room=1)
             payload = self.source.receive()
             if payload is not None:
                 return bytes(payload)
@@ -55,7 +57,7 @@ class Bench:
     def question(self, timeout_ms=5000):
         deadline = time.monotonic() + timeout_ms / 1e3
         while time.monotonic() < deadline:
-            self.source.turn(has_room=True)
+            self.source.turn(n_room=1)
             if self.sender.poll(2):
                 return self.sender.recv_multipart()
         return None
@@ -115,10 +117,37 @@ def test_asks_once_while_the_reply_may_come():
         assert bench.question(300) is None
 
 
+def test_asks_for_as_many_as_there_is_room_for():
+    with Bench(zmq.ROUTER, request="next", reply_timeout_s=30.0, n_questions=3) as bench:
+        bench.turn_until(lambda: bench.sender.poll(0))
+        assert bench.sender.recv_multipart()
+        for _ in range(2):
+            bench.source.turn(n_room=3)
+        questions = [bench.question() for _ in range(2)]
+        assert bench.question(200) is None
+        for number in range(3):
+            bench.sender.send_multipart([questions[0][0], b"", b"payload of frame %d" % number])
+        assert [bench.receive() for _ in range(3)] == [b"payload of frame %d" % number for number in range(3)]
+
+
+def test_a_lost_reply_costs_one_silence_only():
+    """A sender that lets one question fall: after the repetition the frames flow as fast as before."""
+    with Bench(zmq.ROUTER, request="next", reply_timeout_s=0.2) as bench:
+        assert bench.question()
+        identity, *_ = bench.question()
+        for number in range(5):
+            bench.sender.send_multipart([identity, b"", b"payload of frame %d" % number])
+            assert bench.receive()
+            asked = time.monotonic()
+            assert bench.question()
+            assert time.monotonic() - asked < 0.1
+        assert sum("asking again" in line for line in bench.said) == 1
+
+
 def test_does_not_ask_without_room():
     with Bench(zmq.ROUTER, request="next") as bench:
         for _ in range(50):
-            bench.source.turn(has_room=False)
+            bench.source.turn(n_room=0)
             time.sleep(0.002)
         assert not bench.sender.poll(0)
 

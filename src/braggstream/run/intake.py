@@ -16,6 +16,8 @@ from braggstream.sources.zmq import ZmqSource
 
 BURST = 4
 """So many messages are taken before workers are looked after again."""
+LAST_REPLIES_S = 0.3
+"""A run that is about to end waits so long for replies to what it has asked."""
 READ_AHEAD = 100_000
 """So many entries of a list are read ahead of their processing."""
 
@@ -52,6 +54,15 @@ class Intake(Protocol):
 
     def take(self, n_wanted: int) -> list[Task]:
         """Take tasks that are here now, about as many as are wanted."""
+        ...
+
+    def wind_down(self) -> None:
+        """Ask for nothing more: the run is about to end."""
+        ...
+
+    @property
+    def is_winding_down(self) -> bool:
+        """Whether what was asked for before is still to be taken."""
         ...
 
     def release(self, task: Task) -> None:
@@ -116,6 +127,11 @@ class FileIntake:
             self._room.release(len(tasks))
         return tasks
 
+    is_winding_down = False
+
+    def wind_down(self) -> None:
+        """Nothing was asked for."""
+
     def release(self, task: Task) -> None:
         """A frame in a file occupies nothing here."""
 
@@ -171,6 +187,7 @@ class MessageIntake:
         self._free = list(range(n_slots))
         self._serial = serial_start
         self._is_open = False
+        self._end_of_winding_down = 0.0
 
     def open(self) -> None:
         """Connect."""
@@ -186,23 +203,35 @@ class MessageIntake:
 
     def deadline(self) -> float:
         """Give the time at which a question has to be repeated or silence to be told."""
+        if self.is_winding_down:
+            return self._end_of_winding_down
         return self._source.deadline() if self._is_open and self._free else float("inf")
 
     def take(self, n_wanted: int) -> list[Task]:
         """Put messages that have arrived into free slots."""
         tasks: list[Task] = []
-        self._source.turn(has_room=bool(self._free))
+        self._source.turn(n_room=len(self._free))
         while self._free and len(tasks) < BURST:
             payload = self._source.receive()
             if payload is None:
                 break
             slot = self._free.pop()
             if self._free:
-                self._source.turn(has_room=True)  # The next one travels while this one is copied.
+                self._source.turn(n_room=len(self._free))  # The next one travels while this one is copied.
             n_bytes = self._memory.fill(slot, payload)
             tasks.append(MessageTask(serial=self._serial, slot=slot, n_bytes=n_bytes))
             self._serial += 1
         return tasks
+
+    def wind_down(self) -> None:
+        """Ask for no more; replies that are under way are frames that nobody else has."""
+        self._source.stop_asking()
+        self._end_of_winding_down = monotonic() + LAST_REPLIES_S
+
+    @property
+    def is_winding_down(self) -> bool:
+        """Whether a reply is still expected."""
+        return self._is_open and self._source.n_expected > 0 and monotonic() < self._end_of_winding_down
 
     def release(self, task: Task) -> None:
         """Free a task's slot."""

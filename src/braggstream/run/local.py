@@ -28,6 +28,7 @@ from braggstream.pipeline.totals import Ledger
 from braggstream.run.cell_watcher import CellWatcher
 from braggstream.run.held_frames import HeldFrames
 from braggstream.run.intake import FileIntake, Intake, MessageIntake, soonest
+from braggstream.run.large_blocks import keep_large_blocks
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
 from braggstream.run.slots import SlotMemory
@@ -46,6 +47,8 @@ DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
 
 SLOTS_A_WORKER = 2
 """One message is processed while the next one arrives."""
+MIN_QUESTIONS = 2
+"""So many questions may be under way even for one worker: a sender that is asked never waits for the next one."""
 
 
 class Sink(Protocol):
@@ -87,6 +90,7 @@ def run_session(
         Something given by the user cannot be used, workers cannot start, or results cannot be written.
     """
     raise_descriptor_limit()
+    keep_large_blocks()
     with ExitStack() as stack:
         settings = _with_scratch(settings, run, stack)
         return _run_session(geometry, settings, source, output, run, processor=processor, sink=sink)
@@ -213,7 +217,12 @@ class Session:
 
     @property
     def _has_no_work(self) -> bool:
-        return (self._is_stopping or self._intake.is_ended) and self._supervisor.n_open == 0
+        return (not self._is_taking or self._intake.is_ended) and self._supervisor.n_open == 0
+
+    @property
+    def _is_taking(self) -> bool:
+        """Whether frames are taken: until the run is stopped, and then those that were asked for before."""
+        return not self._is_stopping or (self._error is None and self._intake.is_winding_down)
 
     def _turn(self) -> None:
         """Do everything that can be done now."""
@@ -224,7 +233,7 @@ class Session:
         if self._supervisor.is_warm and not self._is_open and not self._is_stopping:
             self._is_open = True
             self._intake.open()
-        if self._is_open and not self._is_stopping and not self._held.has_tasks:
+        if self._is_open and self._is_taking and not self._held.has_tasks:
             self._take()
         self._report.turn()
 
@@ -296,6 +305,7 @@ class Session:
             n_open = self._supervisor.n_open
             waiting = f"; finishing {n_open} frames (once more to stop at once)" if n_open else ""
             self._report.say(f"Stopping{waiting}.")
+            self._intake.wind_down()
         self._is_stopping = True
 
     def _wait(self) -> None:
@@ -304,7 +314,7 @@ class Session:
         poller.register(self._stop.descriptor, zmq.POLLIN)
         pollables: list[Any] = [self._supervisor.descriptor]
         deadlines = [self._supervisor.deadline(), self._report.deadline()]
-        if self._is_open and not self._is_stopping:
+        if self._is_open and self._is_taking:
             pollables += self._intake.pollables()
             deadlines.append(self._intake.deadline())
         for pollable in pollables:
@@ -336,7 +346,13 @@ def _open_intake(
     source: SourceSettings, setup: Setup, memory: SlotMemory, *, run: RunSettings, report: Report
 ) -> Intake:
     if isinstance(source, ZmqSourceSettings):
-        socket = ZmqSource(source, max_message_bytes=setup.slot_bytes, n_slots=setup.n_slots, say=report.say)
+        socket = ZmqSource(
+            source,
+            max_message_bytes=setup.slot_bytes,
+            n_slots=setup.n_slots,
+            say=report.say,
+            n_questions=max(MIN_QUESTIONS, run.n_workers),
+        )
         return MessageIntake(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start)
     return FileIntake(open_frames(source, setup.geometry, run.serial_start))
 

@@ -7,6 +7,9 @@ Asking speaks the protocol of a REQ socket through a DEALER socket, which on the
 to be thrown away when a reply does not come, and the sender's late reply then goes nowhere: a frame lost after each
 long silence.  Here the connection stays, every reply is taken, and a question is only repeated where its reply can
 no longer be expected: at once when the connection broke, else after growing intervals.
+
+Several questions may be under way, as many as workers (the reference's workers ask one each): the sender never
+waits for us to ask, and the next frame travels while this one is processed.
 """
 
 import contextlib
@@ -47,9 +50,11 @@ class ZmqSource:
         max_message_bytes: int,
         n_slots: int,
         say: Callable[[str], None],
+        n_questions: int = 1,
     ) -> None:
         self._settings = settings
         self._say = say
+        self._n_questions = n_questions
         self._tags = sorted((tag.encode() for tag in settings.subscribe), key=len, reverse=True)
         self._ahead = PULL_AHEAD if settings.pull else max(MIN_BROADCAST_AHEAD, n_slots)
         self._max_message_bytes = max_message_bytes
@@ -59,7 +64,7 @@ class ZmqSource:
         self._monitor: Any = None
         self._is_connected = False
         self._asked: list[float] = []
-        """When each question without a reply was sent [s, monotonic]."""
+        """When each question whose reply is expected was sent [s, monotonic]."""
         self._retry_s = settings.reply_timeout_s
         self._pause_until = 0.0
         self._heard = monotonic()
@@ -84,6 +89,15 @@ class ZmqSource:
     def is_asking(self) -> bool:
         """Whether each message has to be asked for."""
         return self._settings.request is not None
+
+    @property
+    def n_expected(self) -> int:
+        """Replies that are under way, as far as is known."""
+        return len(self._asked)
+
+    def stop_asking(self) -> None:
+        """Send no more questions; replies to those under way are still taken."""
+        self._n_questions = 0
 
     def open(self) -> None:
         """Connect; from now on the sender may send."""
@@ -113,13 +127,13 @@ class ZmqSource:
             self._socket = None
         self._context.term()
 
-    def turn(self, *, has_room: bool) -> None:
-        """Hear about the connection; ask for a message where one is wanted; tell of long silence."""
+    def turn(self, *, n_room: int) -> None:
+        """Hear about the connection; ask for as many messages as there is room for; tell of long silence."""
         now = monotonic()
         self._hear_connection()
-        if has_room and self.is_asking:
-            self._ask(now)
-        if not has_room:
+        if n_room and self.is_asking:
+            self._ask(now, min(n_room, self._n_questions))
+        if not n_room:
             self._heard = now  # It is we who let the sender wait.
         elif now - self._heard > self._silence_s:
             self._say(f"No frame from {self._settings.endpoint} for {now - self._heard:.0f} s; still waiting.")
@@ -130,7 +144,9 @@ class ZmqSource:
         silence = self._heard + self._silence_s
         if not self.is_asking or not self._is_connected:
             return silence
-        return min(silence, self._asked[-1] + self._retry_s if self._asked else self._pause_until)
+        if not self._asked:
+            return min(silence, self._pause_until)
+        return min(silence, max(self._heard, self._asked[-1]) + self._retry_s)
 
     def receive(self) -> memoryview | None:
         """Take a message that has arrived, without its tag; None where there is none."""
@@ -143,7 +159,7 @@ class ZmqSource:
         payload: memoryview = parts[-1].buffer
         if self.is_asking:
             if self._asked:
-                self._asked.pop()
+                self._asked.pop(0)
             self._retry_s = self._settings.reply_timeout_s
             if len(payload) <= SHORT_BYTES:
                 self._pause_until = self._heard + SHORT_PAUSE_S
@@ -153,13 +169,13 @@ class ZmqSource:
         """Give messages as they arrive, until none came for so long [s]."""
         last = monotonic()
         while monotonic() - last < patience:
-            self.turn(has_room=True)
+            self.turn(n_room=1)
             poller = zmq.Poller()
             for socket in self.sockets:
                 poller.register(socket, zmq.POLLIN)
             due = min(self.deadline(), last + patience)
             poller.poll(None if due == inf else max(0, int(1000.0 * (due - monotonic())) + 1))
-            self.turn(has_room=True)
+            self.turn(n_room=1)
             while (payload := self.receive()) is not None:
                 yield payload
                 last = monotonic()
@@ -171,22 +187,23 @@ class ZmqSource:
                 return payload[len(tag) :]
         return payload
 
-    def _ask(self, now: float) -> None:
+    def _ask(self, now: float, n_wanted: int) -> None:
         assert self._socket is not None
-        if not self._is_connected or now < self._pause_until:
+        if not (n_wanted and self._is_connected) or now < self._pause_until:
             return
-        if self._asked:
-            if now - self._asked[-1] < self._retry_s:
-                return
+        if self._asked and now - max(self._heard, self._asked[-1]) >= self._retry_s:
+            if self._socket.poll(0):
+                return  # A late reply is here.
             self._say(f"No reply from {self._settings.endpoint} for {now - self._heard:.0f} s; asking again.")
             self._retry_s = min(2.0 * self._retry_s, MAX_RETRY_S)
-        if self._socket.poll(0):
-            return  # A late reply to an earlier question is here.
+            self._asked.clear()  # A late reply is still a frame, but none is counted on any more.
+            n_wanted = 1
         request = self._settings.request
         assert request is not None
         with contextlib.suppress(zmq.Again):
-            self._socket.send_multipart([b"", request.encode()], zmq.NOBLOCK)
-            self._asked.append(now)
+            while len(self._asked) < n_wanted:
+                self._socket.send_multipart([b"", request.encode()], zmq.NOBLOCK)
+                self._asked.append(now)
 
     def _hear_connection(self) -> None:
         """Take note of connections made and lost; the replies to earlier questions do not survive a loss."""
