@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from braggstream.kernels._jit import inline_jit, jit
 from braggstream.kernels.boxes import (
     BACKGROUND,
+    BAND,
     EXCLUDED,
     N_BACKGROUND,
     N_PEAK,
@@ -20,6 +21,7 @@ from braggstream.kernels.boxes import (
     classify,
     mark_peaks,
     sum_box,
+    touch_band,
     write_kinds,
     write_offsets,
 )
@@ -35,6 +37,9 @@ N_MEASURED = 6
 MAX_ROUNDS = 10
 STRONG = 3.0
 """A pixel above so many times the background may be the centre."""
+
+DENSE = 6.0
+"""A band whose boxes have a sixth of its pixels is read from end to end first."""
 
 
 @inline_jit
@@ -112,6 +117,18 @@ def _plane_in_peak(classes: NDArray[np.uint8], plane: tuple[float, float, float]
     return total
 
 
+@inline_jit
+def _n_in_band(
+    panels: NDArray[np.int32], positions: NDArray[np.float64], order: NDArray[np.int64], rank: int
+) -> int:
+    """Count the reflections from this one on that are in the same band of the same panel."""
+    panel, band = panels[order[rank]], int(positions[order[rank], 1]) // BAND
+    end = rank + 1
+    while end < order.shape[0] and panels[order[end]] == panel and int(positions[order[end], 1]) // BAND == band:
+        end += 1
+    return end - rank
+
+
 @jit
 def integrate(
     pixels: NDArray[Any],
@@ -130,8 +147,8 @@ def integrate(
     planes: NDArray[np.float64],
     measured: NDArray[np.float64],
     state: NDArray[np.uint8],
-) -> None:
-    """Integrate the reflections of all crystals of a frame.
+) -> int:
+    """Integrate the reflections of all crystals of a frame.  What is returned only keeps reading ahead alive.
 
     Parameters
     ----------
@@ -173,10 +190,16 @@ def integrate(
     needs_box = keeps_boxes or keep_steep or centring or sloping
     used = np.empty(size * size, np.int64)
     offsets, numbers, listed = np.empty((2, size * size), np.int64), (0, 0), -1
+    next_band, seen = 0, 0
     for rank in range(order.shape[0]):
         i = order[rank]
         panel = panels[i]
         place = table[panel]
+        if rank == next_band:
+            n_near = _n_in_band(panels, positions, order, rank)
+            next_band += n_near
+            if DENSE * n_near * size * size > BAND * place[WIDTH]:
+                seen += touch_band(pixels, bad, claims, place, int(positions[i, 1]) // BAND, radii[2])
         if panel != listed:
             numbers, listed = write_offsets(kinds, place, offsets), panel
         box = i if keeps_boxes else 0
@@ -263,6 +286,7 @@ def integrate(
         measured[i, FS_SHIFT] = x - x0
         measured[i, SS_SHIFT] = y - y0
     mark_peaks(table, panels, positions, order, spans, True, claims)
+    return seen
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:

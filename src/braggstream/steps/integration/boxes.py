@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.kernels.boxes import BAND
 from braggstream.kernels.integrate import (
     FS_SHIFT,
     INTENSITY,
@@ -28,9 +29,6 @@ IMPLAUSIBLE = -5.0
 """Reflections below so many sigma are counted and left out."""
 WORRYING_PART = 0.25
 """A warning is given where more than this part of the reflections could not be integrated."""
-
-TILE = 64
-"""Side of a square whose pixels and flags fit into the first cache [px]."""
 
 NO_MAP = np.empty(0, np.float32)
 
@@ -105,8 +103,8 @@ class BoxIntegrator:
 def _by_place(frame: Frame, panels: NDArray[np.int32], positions: NDArray[np.float64]) -> NDArray[np.int64]:
     """Order reflections by tiles of the panels, so that boxes near each other are read one after another."""
     detector = frame.detector
-    tile = positions.astype(np.int64) // TILE
-    number = detector.starts[panels] // TILE**2 + tile[:, 1] * (detector.width[panels] // TILE + 1) + tile[:, 0]
+    tile = positions.astype(np.int64) // BAND
+    number = detector.starts[panels] // BAND**2 + tile[:, 1] * (detector.width[panels] // BAND + 1) + tile[:, 0]
     # NumPy sorts 16-bit numbers by their digits, which is several times faster.
     return np.argsort(number.astype(np.uint16), kind="stable")
 
