@@ -115,7 +115,7 @@ def _with_results(
     """Keep what could be measured and is plausible."""
     is_measured = (state != REJECTED) & (state != SATURATED_AND_REJECTED)
     is_plausible = measured[:, INTENSITY] >= IMPLAUSIBLE * measured[:, SIGMA]
-    kept = is_measured & is_plausible
+    kept = np.flatnonzero(is_measured & is_plausible)
     predicted, found = table.take(kept), measured[kept]
     complaints = []
     n_rejected = len(table) - int(is_measured.sum())
