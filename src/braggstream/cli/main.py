@@ -14,6 +14,7 @@ COMMANDS = {
     "check_hkl": "completeness, redundancy and signal of merged reflections; Wilson plot, L-test",
     "compare_hkl": "how well two lists of merged reflections agree",
     "get_hkl": "change merged reflections; write them as a list, MTZ, XDS or Parquet",
+    "ambigator": "resolve an indexing ambiguity of the crystals of a stream file",
     "show": "summarise a stream file in the terminal",
     "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",
