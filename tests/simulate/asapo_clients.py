@@ -1,5 +1,6 @@
 """The official clients of ASAP::O, connected to the stand-in."""
 
+import threading
 import warnings
 
 import asapo_consumer
@@ -27,6 +28,8 @@ class Sender:
         )
         self.producer.set_log_level("none")
         self.told = []
+        self._sent = 0
+        self._answered = threading.Semaphore(0)
 
     def send(self, stream, *numbers, mode=CACHE_ONLY, content=None, **options):
         """Send messages with these ids and wait; gives the errors (None where there is none)."""
@@ -34,6 +37,7 @@ class Sender:
         for number in numbers:
             data = f"data {number}".encode() if content is None else content
             name = options.get("name", f"processed/{stream}/{number}.raw")
+            self._sent += 1
             self.producer.send(
                 number,
                 name,
@@ -49,14 +53,24 @@ class Sender:
         return [error for _, error in self.told[first:]]
 
     def finish(self, stream, last, next_stream=None):
-        self.producer.send_stream_finished_flag(stream, last, next_stream, self._note)
+        self.note(self.producer.send_stream_finished_flag, stream, last, next_stream)
+
+    def note(self, call, *words, **options):
+        """Have the producer send something else, and wait; gives the error."""
+        self._sent += 1
+        call(*words, **options, callback=self._note)
         self.wait()
+        return self.told[-1][1]
 
     def wait(self):
-        self.producer.wait_requests_finished(10_000)
+        """Wait for all answers."""
+        while self._sent:
+            assert self._answered.acquire(timeout=60)
+            self._sent -= 1
 
     def _note(self, header, error):
         self.told.append((header, error))
+        self._answered.release()
 
 
 def quietly(call, *words, **options):

@@ -260,15 +260,13 @@ def test_ids_are_given_where_the_producer_wants_it(sender, client):
 def test_metadata_of_beamtime_and_stream(service, sender, client):
     producer = sender.producer
     assert isinstance(raised(client.get_stream_meta, "meta"), asapo_consumer.AsapoNoDataError)
-    producer.send_stream_meta('{"a": 1, "b": 1}', stream="meta")
-    producer.send_beamtime_meta('{"c": {"d": 2}}')
-    producer.send_stream_meta('{"b": 2}', mode="update", stream="meta")
-    sender.wait()
+    assert sender.note(producer.send_stream_meta, '{"a": 1, "b": 1}', stream="meta") is None
+    assert sender.note(producer.send_beamtime_meta, '{"c": {"d": 2}}') is None
+    assert sender.note(producer.send_stream_meta, '{"b": 2}', mode="update", stream="meta") is None
     assert client.get_stream_meta("meta") == {"a": 1, "b": 2}
     assert client.get_beamtime_meta() == producer.get_beamtime_meta() == {"c": {"d": 2}}
-    producer.send_stream_meta('{"a": 3}', mode="insert", upsert=False, stream="meta", callback=sender._note)
-    sender.wait()
-    assert "metadata already" in str(sender.told[-1][1])
+    error = sender.note(producer.send_stream_meta, '{"a": 3}', mode="insert", upsert=False, stream="meta")
+    assert "metadata already" in str(error)
 
 
 def test_streams_are_deleted(service, sender, client):

@@ -1,15 +1,13 @@
-"""`braggstream simulate`: options to settings, then a file, a beamline, or a judgement."""
+"""`braggstream simulate`: options to settings, then a file, a beamline, a service, or a judgement."""
 
 import argparse
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
-from math import inf
 from pathlib import Path
-from typing import Any
 
-from braggstream.cli.simulate_options import parser
+from braggstream.cli.simulate_asapo import send_to_asapo, serve_asapo
+from braggstream.cli.simulate_options import number, parser, whole
+from braggstream.cli.simulate_stop import StopFlag, progress
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
 from braggstream.model.errors import UserError
@@ -44,16 +42,23 @@ def run(words: Sequence[str]) -> int:
         return _copy_examples(Path(options.examples))
     if options.judge is not None:
         return _judge(options)
+    if options.asapo and not options.asapo_send:
+        return serve_asapo(options, words)
     simulation = simulation_settings(options)
-    n_frames = _whole("--n-frames", options.n_frames, 0 if options.serve else 1, MAX_FRAMES)
+    is_endless = options.serve or options.asapo_send
+    n_frames = whole("--n-frames", options.n_frames, 0 if is_endless else 1, MAX_FRAMES)
     sending = beamline_settings(options, n_frames)
-    if (options.output is None) == (options.serve is None):
-        raise UserError("choose one: --output=FILE, --serve=ADDRESS, or --judge=STREAM")
+    if [options.output, options.serve, options.asapo_send].count(None) != 2:
+        raise UserError("choose one: --output=FILE, --serve=ADDRESS, --asapo, or --judge=STREAM")
     if options.geometry is None or options.cell is None:
         raise UserError("a geometry and a cell are needed: give them with -g FILE and -p FILE")
     simulator = Simulator(read_geometry(options.geometry), read_cell(options.cell), simulation)
     if options.output is not None:
         return _write(options, simulator, n_frames)
+    if options.asapo_send is not None:
+        return send_to_asapo(options, simulator, sending)
+    if options.data_format == "seedee":
+        raise UserError("--data-format=seedee needs metadata beside the frames: use --asapo")
     return _serve(options, simulator, sending)
 
 
@@ -62,34 +67,34 @@ def simulation_settings(options: argparse.Namespace) -> SimulationSettings:
     return SimulationSettings(
         crystal=CrystalSettings(
             space_group=options.space_group,
-            d_min=_number("--d-min", options.d_min, 0.1, 100.0),
-            photons=_number("--photons", options.photons, 0.0, 1e9),
-            b_factor=_number("--b-factor", options.b_factor, 0.0, 1000.0),
-            profile_radius=_number("--profile-radius", options.profile_radius, 1e-3, 1.0) * 0.1,
-            mosaicity=_number("--mosaicity", options.mosaicity, 0.0, 0.1),
-            cell_spread=_number("--cell-spread", options.cell_spread, 0.0, 0.1),
-            scale_spread=_number("--scale-spread", options.scale_spread, 0.0, 3.0),
+            d_min=number("--d-min", options.d_min, 0.1, 100.0),
+            photons=number("--photons", options.photons, 0.0, 1e9),
+            b_factor=number("--b-factor", options.b_factor, 0.0, 1000.0),
+            profile_radius=number("--profile-radius", options.profile_radius, 1e-3, 1.0) * 0.1,
+            mosaicity=number("--mosaicity", options.mosaicity, 0.0, 0.1),
+            cell_spread=number("--cell-spread", options.cell_spread, 0.0, 0.1),
+            scale_spread=number("--scale-spread", options.scale_spread, 0.0, 3.0),
         ),
         sample=SampleSettings(
-            hit_fraction=_number("--hit-fraction", options.hit_fraction, 0.0, 1.0),
+            hit_fraction=number("--hit-fraction", options.hit_fraction, 0.0, 1.0),
             lattices=_lattices(options.lattices),
         ),
         beam=BeamSettings(
             photon_energy=_optional("--photon-energy", options.photon_energy, 100.0, 1e6),
             camera_length=_optional("--camera-length", options.camera_length, 1e-3, 100.0),
-            energy_jitter=_number("--energy-jitter", options.energy_jitter, 0.0, 0.1),
+            energy_jitter=number("--energy-jitter", options.energy_jitter, 0.0, 0.1),
             bandwidth=_optional("--bandwidth", options.bandwidth, 0.0, 0.1),
         ),
         response=ResponseSettings(
-            background=_number("--background", options.background, 0.0, 1e6),
-            background_spread=_number("--background-spread", options.background_spread, 0.0, 3.0),
-            spot_size=_number("--spot-size", options.spot_size, 0.3, 8.0),
-            read_noise=_number("--read-noise", options.read_noise, 0.0, 1e6),
-            bad_fraction=_number("--bad-pixels", options.bad_pixels, 0.0, 0.3),
-            dead_fraction=_number("--dead-pixels", options.dead_pixels, 0.0, 0.3),
-            hot_fraction=_number("--hot-pixels", options.hot_pixels, 0.0, 0.3),
+            background=number("--background", options.background, 0.0, 1e6),
+            background_spread=number("--background-spread", options.background_spread, 0.0, 3.0),
+            spot_size=number("--spot-size", options.spot_size, 0.3, 8.0),
+            read_noise=number("--read-noise", options.read_noise, 0.0, 1e6),
+            bad_fraction=number("--bad-pixels", options.bad_pixels, 0.0, 0.3),
+            dead_fraction=number("--dead-pixels", options.dead_pixels, 0.0, 0.3),
+            hot_fraction=number("--hot-pixels", options.hot_pixels, 0.0, 0.3),
         ),
-        seed=_whole("--seed", options.seed, 0, 2**63 - 1),
+        seed=whole("--seed", options.seed, 0, 2**63 - 1),
     )
 
 
@@ -100,19 +105,19 @@ def beamline_settings(options: argparse.Namespace, n_frames: int) -> BeamlineSet
         endpoint=options.serve or BeamlineSettings().endpoint,
         socket=options.socket,
         data_format=options.data_format,
-        rate=_number("--rate", options.rate, 0.0, 1e6),
+        rate=number("--rate", options.rate, 0.0, 1e6),
         n_frames=n_frames,
         tag=options.tag,
-        patience_s=_number("--patience", options.patience, 0.1, 1e6),
+        patience_s=number("--patience", options.patience, 0.1, 1e6),
     )
 
 
 def _pool(options: argparse.Namespace) -> int | None:
-    return None if options.pool is None else _whole("--pool", options.pool, 1, 100_000)
+    return None if options.pool is None else whole("--pool", options.pool, 1, 100_000)
 
 
 def _write(options: argparse.Namespace, simulator: Simulator, n_frames: int) -> int:
-    truth = write_frames(options.output, simulator, n_frames, progress=_progress("made", n_frames))
+    truth = write_frames(options.output, simulator, n_frames, progress=progress("made", n_frames))
     if options.truth is not None:
         write_truth(options.truth, truth)
     n_hits = sum(frame.is_hit for frame in truth.frames)
@@ -122,13 +127,13 @@ def _write(options: argparse.Namespace, simulator: Simulator, n_frames: int) -> 
 
 def _serve(options: argparse.Namespace, simulator: Simulator, settings: BeamlineSettings) -> int:
     n_frames = settings.n_frames
-    stop = _StopFlag()
+    stop = StopFlag()
     beamline = Beamline(settings)
     is_done = False
     try:
         size = pool_size(simulator, n_frames, _pool(options))
         payloads, truths = make_pool(
-            simulator, settings.data_format, size, progress=_progress("made", size, stop.raise_if_set)
+            simulator, settings.data_format, size, progress=progress("made", size, stop.raise_if_set)
         )
         if options.truth is not None:
             write_truth(options.truth, streamed_truth(simulator, n_frames or MAX_FRAMES, truths))
@@ -150,9 +155,9 @@ def _judge(options: argparse.Namespace) -> int:
     if options.truth is None:
         raise UserError("--judge needs --truth=FILE: a truth file, or the HDF5 file of simulated frames")
     tolerance = Tolerance(
-        misorientation=_number("--max-misorientation", options.max_misorientation, 0.0, 10.0),
-        length=_number("--max-length-error", options.max_length_error, 0.0, 50.0) / 100,
-        angle=_number("--max-angle-error", options.max_angle_error, 0.0, 30.0),
+        misorientation=number("--max-misorientation", options.max_misorientation, 0.0, 10.0),
+        length=number("--max-length-error", options.max_length_error, 0.0, 50.0) / 100,
+        angle=number("--max-angle-error", options.max_angle_error, 0.0, 30.0),
     )
     judgement = judge(options.judge, read_truth(options.truth), tolerance)
     print("\n".join(judgement.lines()))
@@ -171,63 +176,13 @@ def _copy_examples(folder: Path) -> int:
     return 0
 
 
-class _StopFlag:
-    """Set by SIGINT and SIGTERM."""
-
-    def __init__(self) -> None:
-        self._is_set = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._set)
-
-    def _set(self, _number: int, _frame: Any) -> None:
-        self._is_set = True
-
-    def is_set(self) -> bool:
-        return self._is_set
-
-    def raise_if_set(self) -> None:
-        if self._is_set:
-            raise KeyboardInterrupt
-
-
-def _progress(verb: str, total: int, check: Callable[[], None] = lambda: None) -> Callable[[int], None]:
-    """Tell how far it is on a terminal."""
-
-    def tell(done: int) -> None:
-        check()
-        if sys.stderr.isatty() and (done % 10 == 0 or done == total):
-            print(f"\r{verb} {done} of {total} frames", end="\n" if done == total else "", file=sys.stderr)
-
-    return tell
-
-
-def _number(name: str, text: str, low: float, high: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = inf
-    if not low <= number <= high:
-        raise UserError(f"{name}={text}: expected a number from {low:g} to {high:g}")
-    return number
-
-
 def _optional(name: str, text: str | None, low: float, high: float) -> float | None:
-    return None if text is None else _number(name, text, low, high)
-
-
-def _whole(name: str, text: str, low: int, high: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        raise UserError(f"{name}={text}: expected a whole number from {low} to {high}")
-    return number
+    return None if text is None else number(name, text, low, high)
 
 
 def _lattices(text: str) -> tuple[int, int]:
     low, _, high = text.partition("-")
-    fewest, most = _whole("--lattices", low, 1, 20), _whole("--lattices", high or low, 1, 20)
+    fewest, most = whole("--lattices", low, 1, 20), whole("--lattices", high or low, 1, 20)
     if most < fewest:
         raise UserError(f"--lattices={text}: expected a number, or a range such as 1-3")
     return fewest, most

@@ -1,6 +1,7 @@
 """The options of `braggstream simulate`; values stay text, so that all of them are checked in one place."""
 
 import argparse
+from math import inf
 from typing import Any, NoReturn
 
 from braggstream.model.errors import UserError
@@ -46,6 +47,14 @@ SENDING: Rows = (
     ("--tag", "TEXT", "ondaframedata", "first part of each broadcast message"),
     ("--patience", "S", "60", "give up when nobody takes a frame for so long [s]"),
 )
+ASAPO: Rows = (
+    ("--port", "N", "8400", "port of the endpoint; 0 = a free one"),
+    ("--folder", "FOLDER", None, "keeps the service's state and files (default: a new one, gone at the end)"),
+    ("--cache", "MIB", "512", "memory for data; the oldest fall out [MiB]"),
+    ("--beamtime", "ID", "11001234", "beamtime of the frames and of the token"),
+    ("--source", "NAME", "detector", "data source of the frames"),
+    ("--streams", "N", "1", "the frames come in so many streams, one after the other"),
+)
 JUDGING: Rows = (
     ("--max-misorientation", "DEG", "1", "a right lattice is not turned further away [deg]"),
     ("--max-length-error", "PERCENT", "2", "its axes are not longer or shorter by more [percent]"),
@@ -72,6 +81,8 @@ def parser() -> SimulateParser:
     what = made.add_argument_group("What to do (one of these)")
     what.add_argument("-o", "--output", metavar="FILE", help="write the frames and the truth to this HDF5 file")
     what.add_argument("--serve", metavar="ADDRESS", help="send the frames from here, such as tcp://*:5002")
+    what.add_argument("--asapo", action="store_true", help="be an ASAP::O service, filled with frames")
+    what.add_argument("--asapo-send", metavar="ADDRESS", help="send the frames to this ASAP::O service")
     what.add_argument("--judge", metavar="STREAM", help="compare a stream file with --truth")
     what.add_argument("--examples", metavar="FOLDER", help="copy an example geometry and cell to this folder")
     frames = made.add_argument_group("Frames")
@@ -83,7 +94,7 @@ def parser() -> SimulateParser:
     _add(made, "Crystals", CRYSTALS)
     _add(made, "Beam", BEAM)
     _add(made, "Detector", DETECTOR)
-    sending = _add(made, "Sending (with --serve)", SENDING)
+    sending = _add(made, "Sending (with --serve or --asapo)", SENDING)
     sending.add_argument(
         "--socket",
         choices=("rep", "pub", "push"),
@@ -91,7 +102,22 @@ def parser() -> SimulateParser:
         help="rep answers each request with a frame, pub broadcasts, push hands out (default: rep)",
     )
     sending.add_argument(
-        "--data-format", choices=("msgpack", "hdf5"), default="msgpack", help="of the messages (default: msgpack)"
+        "--data-format",
+        choices=("msgpack", "hdf5", "seedee"),
+        default="msgpack",
+        help="of the messages; seedee with ASAP::O only (default: msgpack)",
+    )
+    service = _add(made, "ASAP::O (with --asapo)", ASAPO)
+    service.add_argument("--no-frames", action="store_true", help="start the service and send nothing to it")
+    service.add_argument("--keep-files", action="store_true", help="keep data in files too, besides the memory")
+    service.add_argument("--token-file", metavar="FILE", help="the service's token (with --asapo-send)")
+    service.add_argument(
+        "--fault",
+        metavar="WORD",
+        action="append",
+        default=[],
+        help="something that goes wrong, any number of times: outage=AFTER,FOR or refusal=AFTER,FOR [s], "
+        "wrong-token, old-protocol, lost-data, unfinished, hole=ID",
     )
     _add(made, "Judging (with --judge)", JUDGING)
     return made
@@ -103,3 +129,25 @@ def _add(made: argparse.ArgumentParser, title: str, rows: Rows) -> Any:
         shown = text if default is None else f"{text} (default: {default})"
         group.add_argument(name, metavar=placeholder, default=default, help=shown)
     return group
+
+
+def number(name: str, text: str, low: float, high: float) -> float:
+    """Read a number of an option; raises `UserError` outside its range."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = inf
+    if not low <= found <= high:
+        raise UserError(f"{name}={text}: expected a number from {low:g} to {high:g}")
+    return found
+
+
+def whole(name: str, text: str, low: int, high: int) -> int:
+    """Read a whole number of an option; raises `UserError` outside its range."""
+    try:
+        found = int(text)
+    except ValueError:
+        found = low - 1
+    if not low <= found <= high:
+        raise UserError(f"{name}={text}: expected a whole number from {low} to {high}")
+    return found

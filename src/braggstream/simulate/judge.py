@@ -150,7 +150,7 @@ def frame_number(frame: FoundFrame, truth: Truth) -> int | None:
         return truth.number(frame.event)
     if frame.filename == UNNAMED_FRAMES and 1 <= frame.serial <= truth.n_frames:
         return frame.serial - 1
-    return None
+    return truth.number_in_name(frame.filename, frame.event)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,6 +1,7 @@
-"""Simulated frames as messages: MsgPack like that of `msgpack_numpy`, or a whole HDF5 file in memory."""
+"""Simulated frames as messages: MsgPack like that of `msgpack_numpy`, a whole HDF5 file in memory, or Seedee."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import h5py
@@ -8,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.model.errors import UserError
+from braggstream.model.errors import MissingExtraError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.simulate.diffraction import Spots
 from braggstream.simulate.frames import SimulatedFrame, Simulator
@@ -22,6 +23,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class Payload(Protocol):
     """A frame that is ready to be sent, any number of times."""
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """What has to go with the message where a service carries metadata; empty where the message says it all."""
 
     def message(self, number: int) -> bytes:
         """The message for frame `number`, counted from 0."""
@@ -40,6 +45,7 @@ class MsgPackPayload:
 
     n_entries: int
     body: bytes
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
     def message(self, number: int) -> bytes:
         """Put the frame's name, event and serial (from 1) in front of the pixels."""
@@ -50,9 +56,10 @@ class MsgPackPayload:
 
 @dataclass(frozen=True, slots=True)
 class FilePayload:
-    """An HDF5 file; it does not say which frame it is."""
+    """An HDF5 file, or a Seedee array with its metadata; it does not say which frame it is."""
 
     content: bytes
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
     def message(self, number: int) -> bytes:
         """Give the file."""
@@ -95,7 +102,32 @@ class FileMaker:
             return FilePayload(bytes(file.id.get_file_image()))
 
 
-MAKERS: dict[str, type[MsgPackMaker] | type[FileMaker]] = {"msgpack": MsgPackMaker, "hdf5": FileMaker}
+class SeedeeMaker:
+    """Makes Seedee payloads, compressed; raises `UserError` for a geometry with more than one array."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        try:
+            import seedee
+        except ImportError:
+            raise MissingExtraError(library="seedee", extra="seedee", purpose="--data-format=seedee") from None
+        self._seedee = seedee
+        self._simulator = simulator
+        self._array, *others = streamed_arrays(simulator.geometry)
+        if others or len(self._array.shape) != 2:
+            raise UserError("does not have one two-dimensional array, as Seedee has", path=simulator.geometry.path)
+
+    def encode(self, frame: SimulatedFrame) -> FilePayload:
+        """Compress the image; its description and the headers are metadata."""
+        array = self._array.assemble(self._simulator.detector, frame.values)
+        content, description = self._seedee.serialize(array, self._seedee.COMPRESSION_BITSHUFFLE)
+        return FilePayload(bytes(content), frame.headers | {"_data_format": description})
+
+
+MAKERS: dict[str, type[MsgPackMaker] | type[FileMaker] | type[SeedeeMaker]] = {
+    "msgpack": MsgPackMaker,
+    "hdf5": FileMaker,
+    "seedee": SeedeeMaker,
+}
 
 
 def streamed_arrays(geometry: Geometry) -> tuple[DataArray, ...]:

@@ -34,11 +34,16 @@ def make_pool(
     return payloads, truths
 
 
-def streamed_truth(simulator: Simulator, n_frames: int, truths: list[FrameTruth]) -> Truth:
-    """The truth of `n_frames` streamed frames that show the pool's frames in turn."""
+def streamed_truth(
+    simulator: Simulator, n_frames: int, truths: list[FrameTruth], *, filename: str = FILENAME
+) -> Truth:
+    """The truth of `n_frames` streamed frames that show the pool's frames in turn.
+
+    `filename` holds `{n}` where each frame has a name of its own; otherwise the event counts them.
+    """
     return Truth(
-        filename=FILENAME,
-        event="//{n}",
+        filename=filename,
+        event="//" if "{n}" in filename else "//{n}",
         n_frames=n_frames,
         frames=tuple(truths),
         cell=simulator.cell,

@@ -37,7 +37,7 @@ class Truth:
     """What is in all frames, and how the stream file will call them."""
 
     filename: str
-    """The `Image filename` of the frames; folders do not count."""
+    """The `Image filename` of the frames; folders do not count.  It may hold `{n}` in place of `event`."""
     event: str
     """Their `Event`, with `{n}` for the frame's number from 0."""
     n_frames: int
@@ -54,17 +54,27 @@ class Truth:
 
     def number(self, event: str) -> int | None:
         """Number of the frame with this `Event`, from 0; None where there is none."""
-        before, counted, after = self.event.partition("{n}")
-        if not counted:
+        if "{n}" not in self.event:
             return 0 if event == self.event else None
-        text = event.removeprefix(before).removesuffix(after)
-        if not text.isascii() or not text.isdigit() or len(text) > 12 or event != f"{before}{text}{after}":
+        return self._counted(self.event, event)
+
+    def number_in_name(self, filename: str, event: str) -> int | None:
+        """Number of the frame, where names of files tell it; None where they do not, or there is none."""
+        pattern = PurePath(self.filename).name
+        if "{n}" not in pattern or event != self.event:
             return None
-        return int(text) if int(text) < self.n_frames else None
+        return self._counted(pattern, PurePath(filename).name)
 
     def owns(self, filename: str) -> bool:
         """Whether a stream file's `Image filename` means these frames."""
         return PurePath(filename).name == PurePath(self.filename).name
+
+    def _counted(self, pattern: str, text: str) -> int | None:
+        before, _, after = pattern.partition("{n}")
+        digits = text.removeprefix(before).removesuffix(after)
+        if not digits.isascii() or not digits.isdigit() or len(digits) > 12 or text != f"{before}{digits}{after}":
+            return None
+        return int(digits) if int(digits) < self.n_frames else None
 
 
 class CellRecord(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from braggstream.simulate.asapo.faults import Faults
 from braggstream.simulate.asapo.file_transfer import transfer
 from braggstream.simulate.asapo.groups import Groups
 from braggstream.simulate.asapo.http import Answer, Refused, Request, json_answer, serve_http
+from braggstream.simulate.asapo.kept_ports import KeptPorts
 from braggstream.simulate.asapo.messages import Messages
 from braggstream.simulate.asapo.metadata import Metadata
 from braggstream.simulate.asapo.receiver import Session, make_parts
@@ -44,9 +45,11 @@ class AsapoService:
         self._listeners: list[Listener] = []
         self._database = Database(Path(folder))
         try:
-            self._http = self._listener(self.settings.port, self._serve_http)
-            receiver = self._listener(self.settings.receiver_port, self._serve_producer)
-            data = self._listener(self.settings.data_port, lambda connection: serve_data(connection, self.cache))
+            ports = KeptPorts(Path(folder) / "ports")
+            self._http = self._listener(ports, "http", self.settings.port, self._serve_http)
+            receiver = self._listener(ports, "receiver", self.settings.receiver_port, self._serve_producer)
+            data = self._listener(ports, "data", self.settings.data_port, self._serve_data)
+            ports.keep()
         except BaseException:
             self.stop()
             self._database.close()
@@ -121,10 +124,16 @@ class AsapoService:
     ) -> None:
         self.close()
 
-    def _listener(self, port: int, serve: Callable[[Connection], None]) -> Listener:
-        made = Listener(self.settings.host, port, serve, self.settings.patience)
+    def _listener(self, ports: KeptPorts, name: str, port: int, serve: Callable[[Connection], None]) -> Listener:
+        def bind(number: int) -> Listener:
+            return Listener(self.settings.host, number, serve, self.settings.patience)
+
+        made = bind(port) if port else ports.bind(name, bind)
         self._listeners.append(made)
         return made
+
+    def _serve_data(self, connection: Connection) -> None:
+        serve_data(connection, self.cache)
 
     def _serve_http(self, connection: Connection) -> None:
         serve_http(connection, self._answer)

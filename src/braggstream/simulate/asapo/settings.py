@@ -23,13 +23,36 @@ class Patience:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AsapoSendingSettings:
+    """How simulated frames are sent to a service."""
+
+    endpoint: str
+    beamtime: str = "11001234"
+    source: str = "detector"
+    n_frames: int = 100
+    """Frames to send; 0 = until stopped."""
+    n_streams: int = 1
+    """The frames come in so many streams, one after the other."""
+    rate: float = 25.0
+    """Frames per second; 0 = as fast as they are taken."""
+    is_filed: bool = False
+    """Whether the service is to keep the data in files, too."""
+    is_finished: bool = True
+    """Whether each stream ends with a mark that names the next one."""
+    hole: int = 0
+    """The message with this id is left out of each stream; 0 = none."""
+    patience_s: float = 60.0
+    """The sender gives up when the service has not taken a frame for so long [s]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AsapoSettings:
     """The stand-in's addresses, times and limits."""
 
     host: str = "127.0.0.1"
     """Address to bind."""
     port: int = 0
-    """Port of the endpoint, which serves all of HTTP; 0 = a free one."""
+    """Port of the endpoint, which serves all of HTTP; 0 = a free one, the same after a restart if it still is."""
     receiver_port: int = 0
     """Port that producers send to; 0 = a free one."""
     data_port: int = 0

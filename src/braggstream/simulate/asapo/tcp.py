@@ -42,10 +42,10 @@ class Connection:
         return data
 
     def read(self, n_bytes: int, *, first_s: float) -> memoryview:
-        """Read exactly `n_bytes`, which must begin within `first_s` and then come fast enough."""
+        """Read exactly `n_bytes`, which must begin within `first_s` and then keep coming fast enough."""
         # Not filled with zeros: the system commits memory as data come, not for what a header claims.
         view = np.empty(n_bytes, np.uint8).data
-        done, deadline = 0, time.monotonic() + first_s
+        done, began, deadline = 0, 0.0, time.monotonic() + first_s
         while done < n_bytes:
             self._set_timeout(deadline)
             try:
@@ -54,22 +54,26 @@ class Connection:
                 raise Closed from None
             if not count:
                 raise Closed
-            if not done:
-                deadline = time.monotonic() + self.patience.seconds_for(n_bytes)
+            began = began or time.monotonic()
             done += count
+            deadline = began + self.patience.seconds_for(done)
         return view
 
     def write(self, *parts: bytes | memoryview) -> None:
         """Send all of it; raises `Closed` where it is not taken fast enough."""
         n_bytes = sum(len(part) for part in parts)
-        deadline = time.monotonic() + self.patience.seconds_for(n_bytes)
-        try:
-            # Small answers go in one piece; large data are not copied for it.
-            for part in parts if n_bytes > JOINED_BYTES else (b"".join(parts),):
-                self._set_timeout(deadline)
-                self._socket.sendall(part)
-        except OSError:
-            raise Closed from None
+        began, done = time.monotonic(), 0
+        # Small answers go in one piece; large data are not copied for it.
+        for part in parts if n_bytes > JOINED_BYTES else (b"".join(parts),):
+            view = memoryview(part)
+            for start in range(0, len(view), CHUNK_BYTES):
+                piece = view[start : start + CHUNK_BYTES]
+                done += len(piece)
+                self._set_timeout(began + self.patience.seconds_for(done))
+                try:
+                    self._socket.sendall(piece)
+                except OSError:
+                    raise Closed from None
 
     def close(self) -> None:
         """End it; a thread that reads or writes is woken."""
@@ -105,6 +109,11 @@ class Listener:
     def address(self) -> str:
         """`host:port`, with the real port."""
         return f"{self._host}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The real port."""
+        return self._port
 
     def start(self) -> None:
         """Begin to serve; after `stop` at the same port again."""
