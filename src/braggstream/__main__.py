@@ -11,14 +11,14 @@ from functools import partial
 
 from braggstream.cli.main import console_script, main
 
-indexamajig = partial(console_script, "indexamajig")
-
 ambigator = partial(console_script, "ambigator")
 check_hkl = partial(console_script, "check_hkl")
 compare_hkl = partial(console_script, "compare_hkl")
 get_hkl = partial(console_script, "get_hkl")
+indexamajig = partial(console_script, "indexamajig")
+process_hkl = partial(console_script, "process_hkl")
 
-__all__ = ["ambigator", "check_hkl", "compare_hkl", "get_hkl", "indexamajig", "main"]
+__all__ = ["ambigator", "check_hkl", "compare_hkl", "get_hkl", "indexamajig", "main", "process_hkl"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,6 +11,7 @@ from braggstream.model.errors import BraggstreamError
 
 COMMANDS = {
     "indexamajig": "find peaks, index and integrate frames, and write a stream file",
+    "process_hkl": "merge the crystals of stream files to one list of reflections",
     "check_hkl": "completeness, redundancy and signal of merged reflections; Wilson plot, L-test",
     "compare_hkl": "how well two lists of merged reflections agree",
     "get_hkl": "change merged reflections; write them as a list, MTZ, XDS or Parquet",

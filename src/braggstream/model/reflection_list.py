@@ -57,6 +57,10 @@ class ReflectionList:
         columns = ("hkl", "intensity", "sigma", "n_measured", "phase")
         return replace(self, **{name: getattr(self, name)[index] for name in columns})
 
+    def scaled(self, factor: float) -> "ReflectionList":
+        """Multiply intensities and their errors."""
+        return replace(self, intensity=factor * self.intensity, sigma=factor * self.sigma)
+
     def sorted(self) -> "ReflectionList":
         """Bring the reflections into order; equal indices stay in the order in which they came."""
         order = np.lexsort((self.hkl[:, 2], self.hkl[:, 1], self.hkl[:, 0]))

@@ -1,0 +1,35 @@
+"""Files that hold observations for merging, whichever kind they are: stream files and columnar caches."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from braggstream.formats.stream_columns import N_CRYSTALS, STANDARD_INPUT, StreamColumns
+from braggstream.model.observations import Observations
+
+
+class ObservationFile(Protocol):
+    """A file of crystals; iterate over it to get them block by block."""
+
+    path: str | Path
+    audit: str
+    """Lines that tell how the data were made, each with its line end."""
+    n_torn: int
+    """Parts that are not whole; known, like what follows, after iteration."""
+    n_incomplete: int
+    n_left_out: int
+    """Crystals that cannot be used."""
+    notices: list[str]
+    """What was left out, one line each, the first ones only."""
+
+    def __iter__(self) -> Iterator[Observations]: ...
+
+
+def open_observations(path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1) -> ObservationFile:
+    """Open a file of observations, of the kind that its first bytes tell; raises `UserError`."""
+    return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads)
+
+
+def is_standard_input(path: str | Path) -> bool:
+    """Tell whether a path means standard input."""
+    return str(path) == STANDARD_INPUT
