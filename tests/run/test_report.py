@@ -26,9 +26,10 @@ def test_flood_of_failures_is_told_in_short():
     report.turn()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "f //0 (serial 0): failed (decode): bad"
-    assert len(lines) == 22
+    assert len(lines) == 23
     assert lines[20] == "... and 980 more failures (decode)"
-    assert "0 images processed, " in lines[21]
+    assert lines[21].startswith("Frames: 0 received, ")
+    assert "0 images processed, " in lines[22]
 
 
 def test_progress_bar_in_a_terminal_only():

@@ -8,8 +8,10 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from braggstream.cli.config_file import read_options, write_config
 from braggstream.cli.device_choice import settings_on_device
-from braggstream.cli.option_parser import parse_options
+from braggstream.cli.harvest import write_harvest
+from braggstream.cli.provenance import Provenance
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
 from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
@@ -49,6 +51,8 @@ MAX_WORKERS = 1024
 MAX_SUBSCRIPTIONS = 256
 MAX_COPIED_HEADERS = 32
 DATA_FORMATS = ("msgpack", "hdf5")
+INPUTS = ("input", "zmq_input", "asapo_endpoint")
+"""Options that name where frames come from."""
 SUPPLIED_PEAKS = ("msgpack", "hdf5", "cxi")
 
 
@@ -66,20 +70,44 @@ class Session:
 def run(words: Sequence[str]) -> int:
     """Run `indexamajig` with the words after its name; gives the exit status."""
     let_log_last()
+    record: Provenance | None = None
     try:
-        session = understand(words)
+        words, options = read_options(words)
+        if options["write_config"] is not None:
+            write_config(options)
+            if all(options.get(name) is None for name in INPUTS):
+                return 0
+        session = understand_options(words, options)
         for notice in session.geometry.notices:
             _say(notice)
         _say_cell(session.settings.indexing)
-        return run_session(session.geometry, session.settings, session.source, session.output, session.run)
+        if options["harvest_file"] is not None:
+            write_harvest(options, session.settings)
+        record = Provenance(words, options)
+        record.begin()
+        status = run_session(
+            session.geometry,
+            session.settings,
+            session.source,
+            session.output,
+            session.run,
+            tell_summary=record.take_summary,
+        )
     except BraggstreamError as error:
         _say(f"indexamajig: {error}")
-        return WRONG_USE
+        status = WRONG_USE
+    if record is not None:
+        record.end(status, _say)
+    return status
 
 
 def understand(words: Sequence[str]) -> Session:
     """Turn the command line into settings; raises `UserError` for the first thing that is wrong."""
-    options = parse_options(words)
+    return understand_options(*read_options(words))
+
+
+def understand_options(words: Sequence[str], options: dict[str, Any]) -> Session:
+    """Turn options into settings; raises `UserError` for the first thing that is wrong."""
     if options["geometry"] is None:
         raise UserError("a geometry file is needed: give it with -g FILE")
     geometry = read_geometry(options["geometry"])
@@ -361,7 +389,7 @@ def _found_cell_file(options: dict[str, Any]) -> str | None:
 
 def _check_new_file(option: str, path: str, options: dict[str, Any]) -> None:
     """Refuse a file that would overwrite another one of this run, or whose folder is not there."""
-    names = ("geometry", "output", "pdb", "input", "json_summary")
+    names = ("geometry", "output", "pdb", "input", "json_summary", "config")
     for name in (options[each] for each in names):
         if name is not None and Path(path).resolve() == Path(name).resolve():
             raise UserError(f"{option}={path} would overwrite {name}: give another name")
@@ -379,12 +407,15 @@ def _run(options: dict[str, Any]) -> RunSettings:
         _say(f"-j {n_workers}: more workers than the {n_processors} processors of this machine")
     if options["cpu_pin"] and n_workers > n_processors:
         raise UserError(f"--cpu-pin: there are {n_processors} processors for {n_workers} workers")
+    if not os.access(options["temp_dir"], os.W_OK | os.X_OK):
+        raise UserError(f"--temp-dir={options['temp_dir']}: expected a folder in which files can be made")
     if not options["frame_timeout"] > 0:
         raise UserError(f"--frame-timeout={options['frame_timeout']:g}: expected seconds, above zero")
     return RunSettings(
         n_workers=min(n_workers, MAX_WORKERS),
         serial_start=options["serial_start"],
         frame_timeout_s=options["frame_timeout"],
+        profile=options["profile"],
         cpu_pin=options["cpu_pin"],
         temp_dir=options["temp_dir"],
     )

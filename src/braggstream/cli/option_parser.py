@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from braggstream import __version__
 from braggstream.cli.option import LARGEST, Option
 from braggstream.cli.option_table import GROUPS
+from braggstream.cli.run_options import OF_THE_MANUAL
 from braggstream.model.errors import UserError
 
 SYNTAX_ERROR = 64
@@ -57,7 +58,11 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and where the help is."""
-        self.exit(self.syntax_error, f"{self.prog}: {message}; try '{self.prog} --help'\n")
+        words = message.replace("=", " ").split()
+        instead = next(
+            (OF_THE_MANUAL[word] for word in words if word in OF_THE_MANUAL), f"try '{self.prog} --help'"
+        )
+        self.exit(self.syntax_error, f"{self.prog}: {message}; {instead}\n")
 
 
 def parse_options(
@@ -87,9 +92,7 @@ def parse_options(
     if isinstance(program, str):
         program = Program(name=program)
     options = [option for group in groups.values() for option in group]
-    parser = _parser(groups, program)
-    parse = parser.parse_intermixed_args if program.operands else parser.parse_args
-    found = vars(parse(_joined(words, options)))
+    found = given(words, groups, program=program)
     stray = found.pop("stray")
     values: dict[str, Any] = {}
     if program.operands:
@@ -106,6 +109,18 @@ def parse_options(
         if option.kind not in ("refused", "ignored", "undo"):
             values[option.key] = option.default if text is None else _convert(option, text)
     return values
+
+
+def given(words: Sequence[str], groups: Groups = GROUPS, *, program: Program = INDEXAMAJIG) -> dict[str, Any]:
+    """Tell what a command line gives for each option, by its key, as text, unjudged; None: nothing."""
+    parser = _parser(groups, program)
+    parse = parser.parse_intermixed_args if program.operands else parser.parse_args
+    return vars(parse(_joined(words, [option for group in groups.values() for option in group])))
+
+
+def check_value(option: Option, text: str) -> None:
+    """Raise `UserError` where a text is no value of an option."""
+    _convert(option, text)
 
 
 def _joined(words: Sequence[str], options: Sequence[Option]) -> list[str]:

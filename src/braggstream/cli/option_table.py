@@ -7,6 +7,7 @@ from math import inf
 
 from braggstream.cli.engine_options import ENGINE_GROUPS
 from braggstream.cli.option import Option, off, option, undo
+from braggstream.cli.run_options import RUN_OPTIONS
 
 GROUPS: dict[str, tuple[Option, ...]] = {
     "Input and output": (
@@ -240,7 +241,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         option(
             "--refined-geometry",
             "text",
-            "geometry file that --refine-geometry writes at the end (default: beside the stream file)",
+            "geometry file that --refine-geometry writes at the end (default: beside the stream file) "
+            "(beyond CrystFEL)",
             argument="FILE",
         ),
     ),
@@ -264,8 +266,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         off("--overpredict", "predict too many reflections"),
         off("--cell-parameters-only", "neither predict nor integrate"),
-        option("--int-diag", "refused", "not available in this version: leave it out", argument="WHAT"),
-        option("--fix-bandwidth", "ignored", "obsolete: set bandwidth in the geometry file", argument="X"),
+        option(
+            "--int-diag",
+            "refused",
+            "integration draws nothing: each reflection's peak and background are columns of the stream file, and "
+            "braggstream picture draws a frame",
+            argument="WHAT",
+        ),
+        option("--fix-bandwidth", "ignored", "obsolete: set bandwidth in the geometry file"),
     ),
     "Running": (
         option("-j", "integer", "worker processes", default=1, argument="N"),
@@ -285,9 +293,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             may_be_infinite=True,
             argument="S",
         ),
-        option("--profile", "refused", "timings are in the file of --json-summary"),
-        option("--harvest-file", "refused", "not available in this version: leave it out", argument="FILE"),
-        option("--spectrum-file", "refused", "no longer used", argument="FILE", hidden=True),
+        *RUN_OPTIONS,
     ),
 }
 

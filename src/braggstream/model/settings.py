@@ -366,6 +366,8 @@ class RunSettings:
     """A worker that spends longer on one frame is killed and replaced (`--frame-timeout`)."""
     status_interval_s: float = 5.0
     """Time between status lines."""
+    profile: bool = False
+    """Tell each frame's times on standard output, and a table at the end (`--profile`)."""
     cpu_pin: bool = False
     """Bind worker k to processor k (`--cpu-pin`)."""
     temp_dir: str = "."

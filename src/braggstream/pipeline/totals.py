@@ -1,6 +1,7 @@
 """The ledger: every frame received is in exactly one row of it.
 
-    received = written + skipped + failed + in flight
+    sent     = received + lost
+    received = written + skipped + failed + sampled out + in flight
 
 The wording of `status_line` and `final_line` is CrystFEL's: scripts at beamlines read them.
 """
@@ -58,6 +59,8 @@ class Ledger:
     n_received: int = 0
     n_written: int = 0
     n_skipped: int = 0
+    n_sampled_out: int = 0
+    """Frames left out because workers were behind (`--when-behind=sample`)."""
     n_hits: int = 0
     n_indexable: int = 0
     n_crystals: int = 0
@@ -85,19 +88,34 @@ class Ledger:
     @property
     def n_in_flight(self) -> int:
         """Frames received and in no other row yet."""
-        return self.n_received - self.n_processed - self.n_failed
+        return self.n_received - self.n_processed - self.n_failed - self.n_sampled_out
+
+    @property
+    def n_sent(self) -> int | None:
+        """Frames that the sender sent since the first one that arrived; None where it does not number them."""
+        return None if self.senders.highest is None else self.n_received + self.n_lost
+
+    @property
+    def fraction_processed(self) -> float:
+        """Part of the frames received that was not left out, chosen without regard to what is in them."""
+        return 1.0 - self.n_sampled_out / self.n_received if self.n_received else 1.0
 
     @property
     def n_lost(self) -> int:
         """Frames that the sender numbered and that never arrived.
 
-        A frame that arrived and could not be read leaves a gap in the numbers too, but is in another row already.
+        A frame that arrived and was not read leaves a gap in the numbers too, but is in another row already.
         """
-        return max(0, self.senders.n_lost - self._n_unnumbered)
+        return max(0, self.senders.n_lost - self._n_unnumbered - self.n_sampled_out)
 
     def receive(self) -> None:
         """Count a frame taken from its source."""
         self.n_received += 1
+
+    def sample_out(self, n_frames: int) -> None:
+        """Count frames that arrived and are left out."""
+        self.n_received += n_frames
+        self.n_sampled_out += n_frames
 
     def settle(self, outcome: FrameOutcome) -> None:
         """Count what became of a frame."""
@@ -131,8 +149,8 @@ class Ledger:
         """Tell the totals at the end of the session."""
         return f"Final: {self._counts()}."
 
-    def ledger_line(self) -> str:
-        """Tell where every received frame went."""
+    def ledger_line(self, *, is_final: bool = True) -> str:
+        """Tell where every received frame went; at the end, those in flight were abandoned."""
         parts = [
             f"{self.n_received} received",
             f"{self.n_written} written",
@@ -141,10 +159,12 @@ class Ledger:
         ]
         if self.failed:
             parts[-1] += " (" + ", ".join(f"{n} {reason}" for reason, n in sorted(self.failed.items())) + ")"
+        if self.n_sampled_out:
+            parts.append(f"{self.n_sampled_out} sampled out ({100.0 * self.fraction_processed:.1f}% processed)")
         if self.n_in_flight:
-            parts.append(f"{self.n_in_flight} abandoned")
-        if self.n_lost:
-            parts.append(f"{self.n_lost} lost before they arrived")
+            parts.append(f"{self.n_in_flight} {'abandoned' if is_final else 'in flight'}")
+        if self.n_sent is not None:
+            parts.append(f"{self.n_lost} lost before they arrived, {self.n_sent} sent")
         return "Frames: " + ", ".join(parts) + "."
 
     def _counts(self) -> str:
@@ -159,14 +179,17 @@ class Ledger:
         """Give all of it as plain values, for a summary that programs read."""
         return {
             "frames": {
+                "sent": self.n_sent,
                 "received": self.n_received,
                 "written": self.n_written,
                 "skipped": self.n_skipped,
                 "failed": self.n_failed,
+                "sampled_out": self.n_sampled_out,
                 "in_flight": self.n_in_flight,
                 "lost": self.n_lost,
             },
             "processed": self.n_processed,
+            "fraction_processed": self.fraction_processed,
             "hits": self.n_hits,
             "indexable": self.n_indexable,
             "crystals": self.n_crystals,

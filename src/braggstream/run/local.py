@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
 import zmq
@@ -24,6 +26,7 @@ from braggstream.model.settings import (
     SourceSettings,
     ZmqSourceSettings,
 )
+from braggstream.pipeline.timing import StageTimes
 from braggstream.pipeline.totals import Ledger
 from braggstream.run.cell_watcher import CellWatcher
 from braggstream.run.held_frames import HeldFrames
@@ -72,6 +75,7 @@ def run_session(
     *,
     processor: str = REAL_PROCESSOR,
     sink: Sink | None = None,
+    tell_summary: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> int:
     """Process all frames of a source; gives the exit status.
 
@@ -83,6 +87,8 @@ def run_session(
         Factory of what workers do with a frame, as `module:name`.
     sink : Sink, optional
         Where chunks go instead of the stream file; it is closed at the end.
+    tell_summary : callable, optional
+        Is given what the JSON summary holds, at the end.
 
     Raises
     ------
@@ -93,7 +99,9 @@ def run_session(
     keep_large_blocks()
     with ExitStack() as stack:
         settings = _with_scratch(settings, run, stack)
-        return _run_session(geometry, settings, source, output, run, processor=processor, sink=sink)
+        return _run_session(
+            geometry, settings, source, output, run, processor=processor, sink=sink, tell_summary=tell_summary
+        )
 
 
 def _run_session(
@@ -105,6 +113,7 @@ def _run_session(
     *,
     processor: str,
     sink: Sink | None,
+    tell_summary: Callable[[Mapping[str, Any]], None] | None,
 ) -> int:
     n_slots = SLOTS_A_WORKER * run.n_workers + 1
     setup = Setup(
@@ -148,14 +157,21 @@ def _run_session(
             stop=stop,
             watchers=watchers,
         )
+        session.times.stream = sys.stdout if run.profile else None
         try:
             return session.run()
         finally:
             ledger.n_replaced_workers = supervisor.n_replaced
             learned = [watcher.finish() for watcher in watchers]
             report.finish()
+            if run.profile:
+                learned.append({"profile": session.times.as_dict()})
+                for line in session.times.table():
+                    report.say(line)
+            summary = dict(ChainMap(ledger.as_dict(), *learned))
+            if tell_summary is not None:
+                tell_summary(summary)
             if output.json_summary is not None:
-                summary = dict(ChainMap(ledger.as_dict(), *learned))
                 write_json_summary(output.json_summary, summary)
 
 
@@ -187,6 +203,7 @@ class Session:
         self._is_open = False
         self._is_stopping = False
         self._error: BaseException | None = None
+        self.times = StageTimes()
 
     def run(self) -> int:
         """Run until the frames end or the user ends it; gives the exit status."""
@@ -252,7 +269,10 @@ class Session:
     def _take(self) -> None:
         """Take frames, as many as keep the workers busy, and hand them out."""
         n_workers = self._supervisor.n_workers
-        for task in self._intake.take(n_workers - min(n_workers, self._supervisor.n_waiting)):
+        started = monotonic()
+        tasks = self._intake.take(n_workers - min(n_workers, self._supervisor.n_waiting))
+        self.times.parent["receiving"] += monotonic() - started  # type: ignore[assignment]
+        for task in tasks:
             self._ledger.receive()
             self._supervisor.submit(task)
         for settled in self._supervisor.turn():
@@ -263,6 +283,8 @@ class Session:
 
     def _settle(self, settled: Settled) -> None:
         """Write a frame's chunk and count the frame, unless it waits; learn from it."""
+        if settled.worker is not None:
+            self.times.add(settled.worker, settled.outcome.timings, since=settled.since, until=monotonic())
         outcome = self._held.sift(settled)
         self._intake.release(settled.task)
         seen = settled.outcome if outcome is None else self._record(outcome)
@@ -280,6 +302,7 @@ class Session:
     def _record(self, outcome: FrameOutcome) -> FrameOutcome:
         """Write a chunk and count its frame; gives what became of it."""
         if outcome.chunk or outcome.calibration:
+            started = monotonic()
             try:
                 if outcome.chunk:
                     self._sink.write(outcome.chunk)
@@ -288,6 +311,7 @@ class Session:
             except (OSError, BraggstreamError) as error:
                 self._end(_output_error(error))
                 outcome = _unwritten(outcome, error)
+            self.times.parent["writing"] += monotonic() - started  # type: ignore[assignment]
         self._ledger.settle(outcome)
         self._report.outcome(outcome)
         return outcome
@@ -319,7 +343,9 @@ class Session:
             deadlines.append(self._intake.deadline())
         for pollable in pollables:
             poller.register(pollable, zmq.POLLIN)
+        started = monotonic()
         poller.poll(soonest(*deadlines))
+        self.times.parent["waiting"] += monotonic() - started  # type: ignore[assignment]
 
 
 def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Settings:

@@ -68,6 +68,7 @@ class Report:
         rate = (processed - self._told_processed) / max(now - self._told_at, 1e-9)
         self._told_at, self._told_processed = now, processed
         self._tell_suppressed()
+        self.say(self._ledger.ledger_line(is_final=False))
         self.say(self._ledger.status_line(rate))
 
     def _say_limited(self, kind: str, line: str) -> None:

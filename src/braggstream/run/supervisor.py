@@ -71,6 +71,10 @@ class Settled:
 
     task: Task
     outcome: FrameOutcome
+    worker: int | None = None
+    """Place in the crew of the worker that processed it; None for a failure that no worker told."""
+    since: float = 0.0
+    """When the worker was given the task [s, monotonic]."""
 
 
 @dataclass(slots=True)
@@ -194,7 +198,7 @@ class Supervisor:
             self._set_aside(worker, task, outcome.pixel_type)
         else:
             self._tried.discard(task.serial)
-            self._settled.append(Settled(task, outcome))
+            self._settled.append(Settled(task, outcome, worker.number, worker.since))
         if (outcome.is_last or worker.generation != self._generation) and not worker.inbox.is_ended:
             self._renew(worker)
 
