@@ -192,11 +192,11 @@ def test_workers_cannot_start(tmp_path):
         assert "Traceback" not in session.text
 
 
-def test_disk_is_full(tmp_path):
-    with files(tmp_path, "a", "full", *[f"f{n}" for n in range(500)], n_workers=1) as session:
+def test_results_that_cannot_be_written_end_the_run(tmp_path):
+    with files(tmp_path, "a", "broken", *[f"f{n}" for n in range(500)], n_workers=1) as session:
         assert session.wait() == 1
         assert session.text.splitlines()[-1].startswith("indexamajig: ")
-        assert "No space left on device" in session.text
+        assert "Input/output error" in session.text
         assert summary_of(session)["failed_by_reason"] == {"output": 1}
 
 

@@ -59,6 +59,8 @@ class FakeProcessor:
             raise DecodeError("not a frame")
         elif word == "bug":
             raise ZeroDivisionError("a bug")
+        elif word == "work":
+            time.sleep(0.008)
         elif word == "allocate":
             bytearray(int(rest) << 30)
         elif word == "keep":  # 10 MiB that are never given back.
@@ -68,7 +70,7 @@ class FakeProcessor:
         indexing = self.adjustments.indexing
         if word == "fails" and indexing is not None:
             raise DecodeError("not a second time")
-        is_hit = word != "blank"
+        is_hit = is_work_hit(int(rest)) if word == "work" else word != "blank"
         is_written = is_hit or self.setup.output.write_non_hits
         size = int(rest) if word == "big" else 10
         where = f"worker {os.getpid()} offset {self.adjustments.offset.x:g}"
@@ -83,12 +85,17 @@ class FakeProcessor:
             chunk=chunk if is_written else b"",
             is_hit=is_hit,
             n_crystals=2 if word == "crystal" else 0,
-            sender_number=int(rest) if word == "number" else None,
+            sender_number=int(rest) if word in ("number", "work") else None,
             timings={"load": 0.5},
             warnings=("odd",) if word == "warn" else (),
             adjustment=self.adjustments.number,
             cells=(reciprocal_axes(work.serial),) if word in ("crystal", "fails") and indexing is None else (),
         )
+
+
+def is_work_hit(number):
+    """About three in ten, without a pattern."""
+    return number * 2654435761 % 2**32 % 1000 < 300
 
 
 def reciprocal_axes(serial):

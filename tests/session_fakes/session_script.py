@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from braggstream.model.errors import BraggstreamError
 from braggstream.model.frame import FileSlot
@@ -26,8 +27,10 @@ class ChunkFile:
         self.file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
 
     def write(self, chunk):
-        if b"frame full " in chunk:
+        if b"frame full " in chunk and not Path(f"{self.file.name}.room").exists():
             raise OSError(28, "No space left on device", self.file.name)
+        if b"frame broken " in chunk:
+            raise OSError(5, "Input/output error", self.file.name)
         self.file.write(chunk)
 
     def close(self):

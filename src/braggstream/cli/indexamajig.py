@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from braggstream.cli.config_file import read_options, write_config
 from braggstream.cli.device_choice import settings_on_device
@@ -412,6 +412,7 @@ def _run(options: dict[str, Any]) -> RunSettings:
     if not options["frame_timeout"] > 0:
         raise UserError(f"--frame-timeout={options['frame_timeout']:g}: expected seconds, above zero")
     return RunSettings(
+        when_behind=_when_behind(options),
         n_workers=min(n_workers, MAX_WORKERS),
         serial_start=options["serial_start"],
         frame_timeout_s=options["frame_timeout"],
@@ -419,6 +420,17 @@ def _run(options: dict[str, Any]) -> RunSettings:
         cpu_pin=options["cpu_pin"],
         temp_dir=options["temp_dir"],
     )
+
+
+def _when_behind(options: dict[str, Any]) -> Literal["wait", "sample"]:
+    """Only a broadcast is sampled: other senders can wait."""
+    is_broadcast = bool(options["zmq_subscribe"])
+    chosen = options["when_behind"] or ("sample" if is_broadcast else "wait")
+    if chosen not in ("wait", "sample"):
+        raise UserError(f"--when-behind={chosen}: expected wait or sample")
+    if chosen == "sample" and not is_broadcast:
+        raise UserError("--when-behind=sample is for --zmq-subscribe: other senders wait, and no frame is left out")
+    return "sample" if chosen == "sample" else "wait"
 
 
 def _scaled(number: float | None, factor: float) -> float | None:

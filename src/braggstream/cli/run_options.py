@@ -15,6 +15,13 @@ RUN_OPTIONS: tuple[Option, ...] = (
         "write the options in force to a TOML file; without an input, leave then (beyond CrystFEL)",
         argument="FILE",
     ),
+    option(
+        "--when-behind",
+        "text",
+        "while workers are behind: wait (the sender has to; default with --zmq-request and --zmq-pull), or sample "
+        "(the newest frames are processed, the others counted; default with --zmq-subscribe) (beyond CrystFEL)",
+        argument="HOW",
+    ),
     off("--profile", "tell where the time goes: a line a frame on stdout, and a table at the end"),
     option(
         "--harvest-file",

@@ -366,6 +366,8 @@ class RunSettings:
     """A worker that spends longer on one frame is killed and replaced (`--frame-timeout`)."""
     status_interval_s: float = 5.0
     """Time between status lines."""
+    when_behind: Literal["wait", "sample"] = "wait"
+    """While workers are behind: the sender waits, or the newest frames are taken (`--when-behind`)."""
     profile: bool = False
     """Tell each frame's times on standard output, and a table at the end (`--profile`)."""
     cpu_pin: bool = False

@@ -25,6 +25,9 @@ READ_AHEAD = 100_000
 class Intake(Protocol):
     """What a session takes its tasks from; it never waits."""
 
+    keeps_newest: bool
+    """Whether it takes all that comes and gives the newest, because its sender cannot wait."""
+
     def open(self) -> None:
         """Begin: tasks can be processed from now on."""
         ...
@@ -54,6 +57,10 @@ class Intake(Protocol):
 
     def take(self, n_wanted: int) -> list[Task]:
         """Take tasks that are here now, about as many as are wanted."""
+        ...
+
+    def sampled_out(self) -> int:
+        """Count the frames that were left out since this was last asked."""
         ...
 
     def wind_down(self) -> None:
@@ -128,6 +135,11 @@ class FileIntake:
         return tasks
 
     is_winding_down = False
+    keeps_newest = False
+
+    def sampled_out(self) -> int:
+        """No frame is left out: files wait."""
+        return 0
 
     def wind_down(self) -> None:
         """Nothing was asked for."""
@@ -180,6 +192,7 @@ class MessageIntake:
     total: int | None = None
     is_ended = False
     """A message stream never ends by itself."""
+    keeps_newest = False
 
     def __init__(self, source: ZmqSource, memory: SlotMemory, *, n_slots: int, serial_start: int) -> None:
         self._source = source
@@ -188,6 +201,7 @@ class MessageIntake:
         self._serial = serial_start
         self._is_open = False
         self._end_of_winding_down = 0.0
+        self._n_sampled_out = 0
 
     def open(self) -> None:
         """Connect."""
@@ -223,8 +237,15 @@ class MessageIntake:
             self._serial += 1
         return tasks
 
+    def sampled_out(self) -> int:
+        """Count the frames that were left out since this was last asked."""
+        n_frames, self._n_sampled_out = self._n_sampled_out, 0
+        return n_frames
+
     def wind_down(self) -> None:
         """Ask for no more; replies that are under way are frames that nobody else has."""
+        if not self._is_open:
+            return
         self._source.stop_asking()
         self._end_of_winding_down = monotonic() + LAST_REPLIES_S
 

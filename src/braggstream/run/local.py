@@ -5,18 +5,18 @@ import shutil
 import sys
 import tempfile
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import zmq
 
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
-from braggstream.model.errors import BraggstreamError, UserError
+from braggstream.model.errors import UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     FileSourceSettings,
@@ -32,8 +32,10 @@ from braggstream.run.cell_watcher import CellWatcher
 from braggstream.run.held_frames import HeldFrames
 from braggstream.run.intake import FileIntake, Intake, MessageIntake, soonest
 from braggstream.run.large_blocks import keep_large_blocks
+from braggstream.run.patient_output import PatientOutput, Sink
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
+from braggstream.run.sampling import SampledIntake
 from braggstream.run.slots import SlotMemory
 from braggstream.run.stopping import StopSignals
 from braggstream.run.supervisor import Settled, Supervisor
@@ -52,18 +54,6 @@ SLOTS_A_WORKER = 2
 """One message is processed while the next one arrives."""
 MIN_QUESTIONS = 2
 """So many questions may be under way even for one worker: a sender that is asked never waits for the next one."""
-
-
-class Sink(Protocol):
-    """Where chunks go."""
-
-    def write(self, chunk: bytes) -> None:
-        """Write one chunk whole."""
-        ...
-
-    def close(self) -> None:
-        """End."""
-        ...
 
 
 def run_session(
@@ -193,8 +183,7 @@ class Session:
         self._ledger = ledger
         self._report = report
         self._intake = intake
-        self._sink = sink
-        self._records = records
+        self._output = PatientOutput(sink, records, report.say)
         self._supervisor = supervisor
         self._stop = stop
         self._watchers = watchers
@@ -218,6 +207,9 @@ class Session:
             self._supervisor.close(at_once=at_once)
             for outcome in self._held.abandon():
                 self._record(outcome)
+            self._count(self._output.abandon())
+            self._intake.wind_down()
+            self._ledger.sample_out(self._intake.sampled_out())
         if self._error is not None:
             raise self._error
         return self._status()
@@ -230,7 +222,7 @@ class Session:
         return DONE if self._ledger.n_processed else NOTHING_PROCESSED
 
     def _is_done(self) -> bool:
-        return self._has_no_work and not self._held
+        return self._has_no_work and not self._held and not self._output.is_stuck
 
     @property
     def _has_no_work(self) -> bool:
@@ -241,16 +233,22 @@ class Session:
         """Whether frames are taken: until the run is stopped, and then those that were asked for before."""
         return not self._is_stopping or (self._error is None and self._intake.is_winding_down)
 
+    @property
+    def _is_listening(self) -> bool:
+        """Whether the source is heard: not while results wait for room, unless it cannot wait itself."""
+        return self._is_taking and (self._intake.keeps_newest or not self._output.is_stuck)
+
     def _turn(self) -> None:
         """Do everything that can be done now."""
         self._heed_signals()
         for settled in self._supervisor.turn():
             self._settle(settled)
         self._heed_cell()
+        self._write()
         if self._supervisor.is_warm and not self._is_open and not self._is_stopping:
             self._is_open = True
             self._intake.open()
-        if self._is_open and self._is_taking and not self._held.has_tasks:
+        if self._is_open and self._is_listening and not self._held.has_tasks:
             self._take()
         self._report.turn()
 
@@ -266,12 +264,21 @@ class Session:
         for task in self._held.tasks():
             self._supervisor.submit(task)
 
+    @property
+    def _n_wanted(self) -> int:
+        """How many frames are to be handed out now: some beyond the free workers, unless the newest are wanted."""
+        if self._output.is_stuck:
+            return 0
+        n_workers = self._supervisor.n_workers
+        n_given = self._supervisor.n_open if self._intake.keeps_newest else self._supervisor.n_waiting
+        return n_workers - min(n_workers, n_given)
+
     def _take(self) -> None:
         """Take frames, as many as keep the workers busy, and hand them out."""
-        n_workers = self._supervisor.n_workers
         started = monotonic()
-        tasks = self._intake.take(n_workers - min(n_workers, self._supervisor.n_waiting))
+        tasks = self._intake.take(self._n_wanted)
         self.times.parent["receiving"] += monotonic() - started  # type: ignore[assignment]
+        self._ledger.sample_out(self._intake.sampled_out())
         for task in tasks:
             self._ledger.receive()
             self._supervisor.submit(task)
@@ -300,21 +307,23 @@ class Session:
             self._held.process_again(self._supervisor.adjustments.number)
 
     def _record(self, outcome: FrameOutcome) -> FrameOutcome:
-        """Write a chunk and count its frame; gives what became of it."""
-        if outcome.chunk or outcome.calibration:
-            started = monotonic()
-            try:
-                if outcome.chunk:
-                    self._sink.write(outcome.chunk)
-                if outcome.calibration and self._records is not None:
-                    self._records.write(outcome.calibration)
-            except (OSError, BraggstreamError) as error:
-                self._end(_output_error(error))
-                outcome = _unwritten(outcome, error)
-            self.times.parent["writing"] += monotonic() - started  # type: ignore[assignment]
-        self._ledger.settle(outcome)
-        self._report.outcome(outcome)
+        """Have a frame's chunk written and the frame counted, now or when there is room; gives the outcome."""
+        self._output.put(outcome)
+        self._write()
         return outcome
+
+    def _write(self) -> None:
+        """Write what can be written, and count its frames."""
+        started = monotonic()
+        self._count(self._output.settle())
+        self.times.parent["writing"] += monotonic() - started  # type: ignore[assignment]
+        if self._output.error is not None:
+            self._end(self._output.error)
+
+    def _count(self, outcomes: Iterable[FrameOutcome]) -> None:
+        for outcome in outcomes:
+            self._ledger.settle(outcome)
+            self._report.outcome(outcome)
 
     def _end(self, error: BaseException) -> None:
         """Stop to take frames because of an error; it is raised when those in flight are finished."""
@@ -328,6 +337,8 @@ class Session:
         if not self._is_stopping and self._stop.n_received == 1:
             n_open = self._supervisor.n_open
             waiting = f"; finishing {n_open} frames (once more to stop at once)" if n_open else ""
+            if self._output.is_stuck:
+                waiting += f"; {self._output.n_waiting} frames wait for room (once more to stop without them)"
             self._report.say(f"Stopping{waiting}.")
             self._intake.wind_down()
         self._is_stopping = True
@@ -337,8 +348,8 @@ class Session:
         poller = zmq.Poller()
         poller.register(self._stop.descriptor, zmq.POLLIN)
         pollables: list[Any] = [self._supervisor.descriptor]
-        deadlines = [self._supervisor.deadline(), self._report.deadline()]
-        if self._is_open and self._is_taking:
+        deadlines = [self._supervisor.deadline(), self._report.deadline(), self._output.deadline()]
+        if self._is_open and self._is_listening:
             pollables += self._intake.pollables()
             deadlines.append(self._intake.deadline())
         for pollable in pollables:
@@ -379,7 +390,8 @@ def _open_intake(
             say=report.say,
             n_questions=max(MIN_QUESTIONS, run.n_workers),
         )
-        return MessageIntake(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start)
+        kind = SampledIntake if source.subscribe and run.when_behind == "sample" else MessageIntake
+        return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start)
     return FileIntake(open_frames(source, setup.geometry, run.serial_start))
 
 
@@ -388,21 +400,3 @@ def open_frames(source: FileSourceSettings, geometry: Geometry, serial_start: in
     from braggstream.sources.files import FileSource
 
     return FileSource(source, geometry, serial_start)
-
-
-def _output_error(error: Exception) -> BaseException:
-    if isinstance(error, OSError):
-        return UserError(f"cannot write results: {error.strerror or error}", path=error.filename)
-    return error
-
-
-def _unwritten(outcome: FrameOutcome, error: Exception) -> FrameOutcome:
-    return FrameOutcome(
-        serial=outcome.serial,
-        status="failed",
-        filename=outcome.filename,
-        event=outcome.event,
-        sender_number=outcome.sender_number,
-        reason="output",
-        complaint=str(error),
-    )

@@ -8,6 +8,7 @@ Which frames are processed depends on when they came and on nothing that is in t
 """
 
 from collections import deque
+from typing import Any
 
 from braggstream.formats.wire import MessageTask, Task
 from braggstream.run.intake import MessageIntake
@@ -33,6 +34,14 @@ class SampledIntake(MessageIntake):
         """Serial numbers and messages, the oldest first; they lie where ZeroMQ has put them."""
         self._n_bytes = 0
         self._most_waiting = max(MIN_WAITING, n_slots)
+
+    def pollables(self) -> list[Any]:
+        """Give the socket and the news of the connection: there is always room."""
+        return list(self._source.sockets) if self._is_open else []
+
+    def deadline(self) -> float:
+        """Give the time at which silence has to be told."""
+        return self._source.deadline() if self._is_open else float("inf")
 
     def take(self, n_wanted: int) -> list[Task]:
         """Take all messages that are here; give the newest ones, as many as there are free workers."""

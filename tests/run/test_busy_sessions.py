@@ -1,0 +1,117 @@
+"""Senders that are faster than the workers, and workers that die: every frame is in one row of the ledger."""
+
+import os
+import random
+import re
+import signal
+from itertools import pairwise
+from math import sqrt
+from pathlib import Path
+
+import pytest
+
+from session_fakes.fake_processor import is_work_hit
+from session_fakes.senders import Publisher, Pusher
+from session_fakes.session_process import SessionProcess, eventually
+
+pytestmark = pytest.mark.system
+
+
+def check_ledger(summary):
+    frames = summary["frames"]
+    rows = sum(frames[row] for row in ("written", "skipped", "failed", "sampled_out", "in_flight"))
+    assert frames["received"] == rows
+    assert frames["failed"] == sum(summary["failed_by_reason"].values())
+    if frames["sent"] is not None:
+        assert frames["sent"] == frames["received"] + frames["lost"]
+    return frames
+
+
+def test_broadcast_that_is_too_fast_is_sampled_without_bias(tmp_path):
+    """One worker takes 8 ms a frame, 2 ms apart they come: about a quarter is processed, and it is a fair one."""
+    numbers = range(1, 1201)
+    with (
+        Publisher([f"work:{n}" for n in numbers], pause_s=0.002) as sender,
+        SessionProcess(
+            tmp_path,
+            zmq={"endpoint": sender.endpoint, "subscribe": ["omframe"]},
+            run={"n_workers": 1, "when_behind": "sample"},
+        ) as session,
+    ):
+        eventually(lambda: len(sender.sent) == len(numbers))
+        eventually(lambda: "work:1200" in session.names())
+        assert "sampled out (" in session.text and "% processed)" in session.text
+        status, summary = session.stop()
+    frames = check_ledger(summary)
+    assert status == 0 and frames["lost"] == frames["failed"] == 0
+    assert frames["received"] == frames["sent"] == len(numbers)
+    assert 100 < frames["written"] < 900
+    assert summary["fraction_processed"] == pytest.approx(frames["written"] / len(numbers))
+    true_rate = sum(map(is_work_hit, numbers)) / len(numbers)
+    found_rate = summary["hits"] / summary["processed"]
+    assert abs(found_rate - true_rate) < 4.5 * sqrt(true_rate * (1 - true_rate) / summary["processed"])
+
+
+def test_newest_frames_are_processed_first(tmp_path):
+    with (
+        Publisher([f"work:{n}" for n in range(1, 401)], pause_s=0.001) as sender,
+        SessionProcess(
+            tmp_path,
+            zmq={"endpoint": sender.endpoint, "subscribe": ["omframe"]},
+            run={"n_workers": 1, "when_behind": "sample"},
+        ) as session,
+    ):
+        eventually(lambda: len(sender.sent) == 400 and "work:400" in session.names())
+        order = [int(name[5:]) for name in session.names()]
+        # While they come, a frame that is written is younger than the one before; what waited comes after the last.
+        before_last = order[: order.index(400)]
+        assert sum(b > a for a, b in pairwise(before_last)) > 0.8 * len(before_last)
+        session.stop()
+
+
+def test_slow_workers_let_a_pushing_sender_wait(tmp_path):
+    with (
+        Pusher([f"work:{n}" for n in range(1, 201)], n_bytes=1 << 16) as sender,
+        SessionProcess(
+            tmp_path,
+            zmq={"endpoint": sender.endpoint, "pull": True},
+            run={"n_workers": 1, "status_interval_s": 0.2},
+        ) as session,
+    ):
+        eventually(lambda: len(session.names()) == 200)
+        told = re.findall(r"Frames: (\d+) received, (\d+) written", session.text)
+        assert len(told) > 2
+        assert all(int(received) - int(written) <= 3 for received, written in told)  # As many as there are slots.
+        frames = check_ledger(session.stop()[1])
+        assert frames["sent"] == frames["written"] == 200 and frames["sampled_out"] == 0
+
+
+def test_fifty_killed_workers_and_every_frame_is_accounted_for(tmp_path):
+    names = [f"number:{n}" for n in range(1, 5001)]
+    chance = random.Random(4)
+    with (
+        Pusher(names) as sender,
+        SessionProcess(tmp_path, zmq={"endpoint": sender.endpoint, "pull": True}, run={"n_workers": 3}) as session,
+    ):
+        n_killed = 0
+        while n_killed < 50:
+            eventually(lambda n=n_killed: session.chunks.exists() and n_chunks(session.chunks) >= 90 * n)
+            workers = session.workers()
+            if workers:
+                try:
+                    os.kill(chance.choice(workers), signal.SIGKILL)
+                    n_killed += 1
+                except ProcessLookupError:
+                    continue
+        eventually(lambda: n_chunks(session.chunks) + session.text.count("failed (crash)") >= 5000)
+        status, summary = session.stop()
+    frames = check_ledger(summary)
+    assert status == 0
+    assert frames["received"] == frames["sent"] == 5000 and frames["lost"] == 0
+    assert frames["written"] == 5000 - summary["failed_by_reason"].get("crash", 0) == len(set(session.names()))
+    assert 40 <= summary["replaced_workers"] <= 50
+    assert len(session.names()) == len(set(session.names()))
+
+
+def n_chunks(path: Path) -> int:
+    return path.read_bytes().count(b"frame ")
