@@ -213,6 +213,8 @@ def test_a_folder_belongs_to_one_service(tmp_path, capsys):
     [
         (["--asapo"], "--no-frames"),
         (["--asapo", "--no-frames", "--port", "70000"], "--port=70000"),
+        (["--asapo", "--no-frames", "--host", "0.0.0.0"], "--host=0.0.0.0"),
+        (["--asapo", "--no-frames", "--host", "no.such.host.invalid"], "cannot be bound"),
         (["--asapo", "--no-frames", "--fault", "flood"], "--fault=flood"),
         (["--asapo", "--no-frames", "--fault", "outage=1"], "--fault=outage=1"),
         (["--asapo", "--no-frames", "--streams", "9", "-n", "3"], "--streams=9"),

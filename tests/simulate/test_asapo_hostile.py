@@ -160,6 +160,31 @@ def test_data_that_are_announced_and_never_come(service):
         assert broker.get("huge", "size") == (200, {"size": 0})
 
 
+def test_a_dataset_whose_record_would_be_too_large(service):
+    meta = b'{"a":"' + b"x" * 1_000_000 + b'"}'
+    sent = {"number": 1, "stream": "vast", "message": "processed/x", "data": b"abc", "meta": meta}
+    with Wire(wire.receiver(service)) as producer:
+        producer.authorise(service.token(BEAMTIME))
+        answers = []
+        for part in range(1, 18):
+            answers.append(producer.ask(wire.DATASET, custom=(9, part, 17), **sent)[0])
+    assert answers == [0] * 16 + [3]
+
+
+def test_a_full_disk_is_told_and_borne(service):
+    with Wire(wire.receiver(service)) as producer, Broker(service) as broker:
+        producer.authorise(service.token(BEAMTIME))
+        with service._database.look() as db:
+            db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}")
+        try:
+            sent = MESSAGE | {"stream": "full", "meta": b'{"a":"' + b"x" * 200_000 + b'"}'}
+            assert producer.ask(wire.DATA, number=1, **sent) == (65535, "the database is unavailable")
+            assert broker.get("full", "0/last")[0] == 409
+        finally:
+            with service._database.look() as db:
+                db.execute("PRAGMA max_page_count=1073741823")
+
+
 def test_a_message_cut_at_any_place(service):
     whole = wire.REQUEST.pack(wire.DATA, 1, 3, 7, 9, 0, 0, b"processed/x", b"cut", b"v0.7") + b'{"a":1}abc'
     for length in (0, 1, 8, 2119, 2120, 2121, 2126, 2127, 2129):

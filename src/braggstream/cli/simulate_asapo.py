@@ -88,7 +88,10 @@ def serve_asapo(options: argparse.Namespace, words: Sequence[str]) -> int:
         raise UserError("choose one: --output=FILE, --serve=ADDRESS, --asapo, or --judge=STREAM")
     planned = scenario(options.fault)
     sending_settings(options, planned, n_frames=whole("--n-frames", options.n_frames, 0, MAX_FRAMES))
+    if options.host in ("", "0.0.0.0", "*"):
+        raise UserError(f"--host={options.host}: expected the one address at which clients reach this machine")
     settings = AsapoSettings(
+        host=options.host,
         port=whole("--port", options.port, 0, 65535),
         cache_bytes=0 if planned.loses_data else whole("--cache", options.cache, 0, 1 << 20) * MIB,
     )

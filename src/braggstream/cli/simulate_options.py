@@ -48,6 +48,7 @@ SENDING: Rows = (
     ("--patience", "S", "60", "give up when nobody takes a frame for so long [s]"),
 )
 ASAPO: Rows = (
+    ("--host", "ADDRESS", "127.0.0.1", "address to listen at, as clients reach it"),
     ("--port", "N", "8400", "port of the endpoint; 0 = a free one"),
     ("--folder", "FOLDER", None, "keeps the service's state and files (default: a new one, gone at the end)"),
     ("--cache", "MIB", "512", "memory for data; the oldest fall out [MiB]"),

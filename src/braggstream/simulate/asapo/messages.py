@@ -11,6 +11,8 @@ from braggstream.simulate.asapo.database import MAX_ID, Database
 
 FINISH_NAME = "asapo_finish_stream"
 NO_NEXT = "asapo_no_next"
+MAX_RECORD_CHARACTERS = 1 << 24
+"""Most metadata of a dataset's parts together: what one document of the database behind ASAP::O holds."""
 
 STREAM_COLUMNS = "key, name, created_ns, last_ns, max_id, n_arrived, marker_id, next_stream, n_messages"
 
@@ -38,6 +40,7 @@ class Outcome(Enum):
     STORED = "stored"
     REPEATED = "duplicated request: the same message is stored already"
     CONFLICT = "there is another message with the same id"
+    TOO_LARGE = "the metadata of the dataset's parts are too long together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +224,16 @@ def _compare(db: sqlite3.Connection, key: int, number: int, arrival: Arrival, se
         (key, number, arrival.substream),
     ).fetchone()
     if row is None:
-        return None if set_size else Outcome.CONFLICT
+        return _room_in_dataset(db, key, number, arrival) if set_size else Outcome.CONFLICT
     return Outcome.REPEATED if row == (arrival.name, arrival.size, arrival.meta) else Outcome.CONFLICT
+
+
+def _room_in_dataset(db: sqlite3.Connection, key: int, number: int, arrival: Arrival) -> Outcome | None:
+    """None where another part still fits into the one record that the broker gives for a dataset."""
+    (held,) = db.execute(
+        "SELECT coalesce(sum(length(meta)), 0) FROM parts WHERE stream=? AND id=?", (key, number)
+    ).fetchone()
+    return Outcome.TOO_LARGE if held + len(arrival.meta) > MAX_RECORD_CHARACTERS else None
 
 
 def parts_of(db: sqlite3.Connection, key: int, number: int) -> Iterator[tuple[int, str, int, int, int, int, str]]:

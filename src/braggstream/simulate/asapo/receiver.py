@@ -1,6 +1,7 @@
 """The receiver: takes messages from producers over TCP, keeps their data, and tells the broker of them."""
 
 import json
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ class Session:
                 self._serve(header)
             except Rejected as rejection:
                 refuse(self._connection, header.op, rejection.code, str(rejection))
+            except sqlite3.Error:
+                refuse(self._connection, header.op, Code.INTERNAL, "the database is unavailable")
 
     def _serve(self, header: Header) -> None:
         if header.op not in tuple(Op) or header.op == Op.GET_BUFFER:
@@ -252,7 +255,7 @@ class Session:
 
     def _store(self, place: tuple[str, str, str], arrival: Arrival, slot: int) -> tuple[Code, str]:
         outcome, _ = self._parts.messages.add(place, arrival, slot)
-        if outcome is Outcome.CONFLICT:
+        if outcome in (Outcome.CONFLICT, Outcome.TOO_LARGE):
             raise Rejected(Code.WRONG_REQUEST, outcome.value)
         return (Code.WARNING, outcome.value) if outcome is Outcome.REPEATED else (Code.OK, "")
 
@@ -281,7 +284,7 @@ class Session:
 
 def _write_file(path: Path, data: memoryview) -> None:
     """Write a file under another name first, so that nobody reads half of it."""
-    draft = path.with_name(f".{path.name[:200]}.{threading.get_ident()}")
+    draft = path.with_name(f".{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(data)
