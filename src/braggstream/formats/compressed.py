@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.hdf5_plugins import BITSHUFFLE, decode_by_plugin
 from braggstream.formats.pixel_room import PixelRoom, as_writable
-from braggstream.kernels.lz4 import HEAD, ITEM_BYTES, bitshuffled_lz4, framed_lz4, shuffled_block_bytes
+from braggstream.kernels.lz4 import HEAD, ITEM_BYTES, bitshuffled_lz4, framed_lz4, lz4_block, shuffled_block_bytes
 from braggstream.model.errors import DecodeError, MismatchError
 
-LZ4_RATIO = 255
-"""A byte of LZ4 is at most so many decoded ones."""
 DEFLATE_RATIO = 1032
-"""The same for deflate."""
+RATIOS = {"bslz4": 255, "lz4": 255, "lz4 block": 255, "deflate": DEFLATE_RATIO, "bszstd": 1 << 17}
+"""A compressed byte is at most so many decoded ones."""
+BITSHUFFLE_ZSTD = 3
+"""Value of bitshuffle's parameter for its compression."""
 MAX_BLOCK_BYTES = 1 << 24
 """Largest block of bit planes."""
 
@@ -39,7 +41,7 @@ class Decompressor:
         Parameters
         ----------
         algorithm
-            `bslz4`, `lz4` (both framed as by HDF5 filters), `deflate` or `none`.
+            `bslz4`, `bszstd`, `lz4` (framed as by HDF5 filters), `lz4 block` (not framed), `deflate` or `none`.
         data
             The compressed bytes.
         shape, dtype
@@ -55,21 +57,26 @@ class Decompressor:
         kind = np.dtype(dtype)
         if algorithm == "none":
             return _plain(data, shape, kind, what)
-        ratio = DEFLATE_RATIO if algorithm == "deflate" else LZ4_RATIO
+        ratio = RATIOS.get(algorithm)
+        if ratio is None:
+            raise MismatchError(f"{what} is compressed with {algorithm[:40]!r}, expected bslz4, lz4 or none")
         n_bytes = prod(shape) * kind.itemsize
         if n_bytes > ratio * (len(data) + 1):
             raise DecodeError(f"{what}: {len(data)} compressed bytes cannot be an array of {n_bytes} bytes")
         if algorithm == "deflate":
             return self._inflated(data, shape, kind, what)
+        if algorithm == "bszstd":
+            parameters = (0, 0, kind.itemsize, 0, BITSHUFFLE_ZSTD)
+            return decode_by_plugin(BITSHUFFLE, parameters, data, n_bytes, what=what).view(kind).reshape(shape)
         out = self.room.take(shape, kind)
         source = as_writable(np.frombuffer(data, np.uint8))
         flat = out.reshape(-1).view(np.uint8)
-        if algorithm == "lz4":
-            is_sound = framed_lz4(source, flat) == n_bytes
-        elif algorithm == "bslz4":
+        if algorithm == "bslz4":
             is_sound = self._unshuffled(source, flat, kind.itemsize, what)
+        elif algorithm == "lz4" or int.from_bytes(data[:8], "big") == n_bytes:
+            is_sound = framed_lz4(source, flat) == n_bytes
         else:
-            raise MismatchError(f"{what} is compressed with {algorithm[:40]!r}, expected bslz4, lz4 or none")
+            is_sound = lz4_block(source, 0, len(source), flat, 0, n_bytes) == n_bytes
         if not is_sound:
             raise DecodeError(f"{what}: the {algorithm} data are damaged, or are no {kind.str} array of {shape}")
         return out

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,14 @@ class ExternalMaps:
                 self._masks = read_masks(self._geometry, Event(), readers, may_be_static=True)
         return self._masks
 
+    def masks_with_files(self) -> Sequence[MaskArray]:
+        """Give those masks that name a file; for frames that bring the others."""
+        panels = tuple(
+            replace(panel, masks=tuple(mask for mask in panel.masks if mask.file is not None))
+            for panel in self._geometry.panels
+        )
+        return ExternalMaps(replace(self._geometry, panels=panels, _cache={})).masks()
+
     def saturation(self) -> NDArray[np.float32] | None:
         """Give the saturation level of each pixel in detector order; None where no panel has a map."""
         if self._saturation is None:
@@ -44,7 +53,7 @@ def _readers(files: ExitStack, what: str, directive: str) -> ReaderOf:
 
     def reader_of(name: str | None) -> MapReader:
         if name is None:
-            raise MismatchError(f"{what} of a panel names no file, which streamed frames need: {directive}")
+            raise MismatchError(f"{what} of a panel names no file, and such frames hold none: {directive}")
         if name not in found:
             found[name] = MapReader(files.enter_context(open_hdf5(name)), name)
         return found[name]

@@ -4,34 +4,27 @@ HDF5's own filters decode under the lock, into memory that is fresh for each chu
 memory as the compressed bytes ask for.
 """
 
-import ctypes
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.compressed import Decompressor
-from braggstream.kernels.lz4 import DEFAULT_BLOCK_BYTES, HEAD
+from braggstream.formats.hdf5_plugins import BITSHUFFLE, BLOSC, ZSTD, decode_by_plugin
 from braggstream.model.errors import DecodeError
 
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
 CHECKSUM_BYTES = 4
-LZ4, BITSHUFFLE, BLOSC, ZSTD = 32004, 32008, 32001, 32015
+LZ4 = 32004
 BITSHUFFLE_LZ4 = 2
 """Value of bitshuffle's parameter for its compression."""
-LIBRARIES = {BLOSC: "libh5blosc", ZSTD: "libh5zstd", BITSHUFFLE: "libh5bshuf"}
 KNOWN = {DEFLATE, SHUFFLE, CHECKSUM, LZ4, BITSHUFFLE, BLOSC, ZSTD}
 MAX_CHUNKS = 4096
 """A part that touches more chunks is left to HDF5, which has a cache for small ones."""
-REVERSE = 0x100
-"""Flag of HDF5's filter functions: decode."""
 
 Place = Sequence[int | slice]
 Stage = tuple[int, tuple[int, ...]]
@@ -131,8 +124,7 @@ class ChunkReader:
         if code == BITSHUFFLE and values[4:5] == (BITSHUFFLE_LZ4,):
             return decode("bslz4", data, shape, dtype, what=what)
         n_bytes = prod(shape) * dtype.itemsize
-        _check_before_plugin(code, values, data, n_bytes, what=what)
-        return _by_plugin(code, values, data, n_bytes, what=what).view(dtype).reshape(shape)
+        return decode_by_plugin(code, values, data, n_bytes, what=what).view(dtype).reshape(shape)
 
 
 def _bounds(place: Place) -> list[tuple[int, int]]:
@@ -162,108 +154,3 @@ def _target(origin: Sequence[int], chunks: Sequence[int], bounds: Sequence[tuple
         slice(max(first, start) - start, min(first + length, stop) - start)
         for first, length, (start, stop) in zip(origin, chunks, bounds, strict=True)
     )
-
-
-def _check_before_plugin(code: int, values: tuple[int, ...], data: Any, n_bytes: int, *, what: str) -> None:
-    """Check what the filters' own functions take on trust: the sizes that the compressed bytes state."""
-    head = bytes(data[:18])
-    stated: int | None = None
-    if code == BLOSC and len(head) >= 16:
-        stated = int.from_bytes(head[4:8], "little")
-        if int.from_bytes(head[12:16], "little") != len(data):
-            stated = None
-    elif code == ZSTD:
-        stated = _zstd_size(head)
-    elif code == BITSHUFFLE:
-        is_plain = values[4:5] in ((), (0,))
-        stated = len(data) if is_plain else _shuffled_size(data)
-    if stated != n_bytes:
-        raise DecodeError(f"{what}: the compressed bytes state a size of {stated}, expected {n_bytes} bytes")
-
-
-def _zstd_size(head: bytes) -> int | None:
-    """Decoded size that a frame of Zstandard states (RFC 8878, 3.1.1.1); None where it states none."""
-    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 6:
-        return None
-    flags = head[4]
-    is_single = flags >> 5 & 1
-    n_bytes = (is_single, 2, 4, 8)[flags >> 6]
-    start = 5 + (1 - is_single) + (0, 1, 2, 4)[flags & 3]
-    if not n_bytes or len(head) < start + n_bytes:
-        return None
-    return int.from_bytes(head[start : start + n_bytes], "little") + (256 if n_bytes == 2 else 0)
-
-
-def _shuffled_size(data: Any) -> int | None:
-    """Decoded size of bitshuffled blocks, whose lengths have to lie within the data; None where they do not."""
-    view = memoryview(data)
-    if len(view) < HEAD:
-        return None
-    total, block = int.from_bytes(view[:8], "big"), int.from_bytes(view[8:12], "big") or DEFAULT_BLOCK_BYTES
-    at = HEAD
-    for _ in range(total // block):
-        at += 4 + int.from_bytes(view[at : at + 4], "big")
-        if at > len(view):
-            return None
-    return total
-
-
-class _FilterClass(ctypes.Structure):
-    """What a filter plugin tells of itself (H5Z_class2_t of HDF5)."""
-
-    _fields_ = (
-        ("version", ctypes.c_int),
-        ("id", ctypes.c_int),
-        ("encoder_present", ctypes.c_uint),
-        ("decoder_present", ctypes.c_uint),
-        ("name", ctypes.c_char_p),
-        ("can_apply", ctypes.c_void_p),
-        ("set_local", ctypes.c_void_p),
-        ("filter", ctypes.c_void_p),
-    )
-
-
-_FUNCTION = ctypes.CFUNCTYPE(
-    ctypes.c_size_t,
-    ctypes.c_uint,
-    ctypes.c_size_t,
-    ctypes.POINTER(ctypes.c_uint),
-    ctypes.c_size_t,
-    ctypes.POINTER(ctypes.c_size_t),
-    ctypes.POINTER(ctypes.c_void_p),
-)
-
-
-@cache
-def _plugin_function(code: int) -> Callable[..., int]:
-    """The filter function of a plugin, as HDF5 itself would call it; ctypes calls it without Python's lock."""
-    path = Path(hdf5plugin.__file__).parent / "plugins" / f"{LIBRARIES[code]}.so"
-    told = ctypes.CDLL(str(path)).H5PLget_plugin_info
-    told.restype = ctypes.POINTER(_FilterClass)
-    function: Callable[..., int] = _FUNCTION(told().contents.filter)
-    return function
-
-
-@cache
-def _allocator() -> Any:
-    library = ctypes.CDLL(None)
-    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    library.free.restype, library.free.argtypes = None, [ctypes.c_void_p]
-    return library
-
-
-def _by_plugin(code: int, values: tuple[int, ...], data: Any, n_bytes: int, *, what: str) -> NDArray[np.uint8]:
-    """Decode with a plugin's own function, which replaces the buffer that it is given."""
-    library, function = _allocator(), _plugin_function(code)
-    n_stored = len(data)
-    buffer = ctypes.c_void_p(library.malloc(max(1, n_stored)))
-    try:
-        ctypes.memmove(buffer, bytes(data), n_stored)
-        size = ctypes.c_size_t(n_stored)
-        parameters = (ctypes.c_uint * len(values))(*values)
-        n_decoded = function(REVERSE, len(values), parameters, n_stored, ctypes.byref(size), ctypes.byref(buffer))
-        if n_decoded != n_bytes:
-            raise DecodeError(f"{what}: the data of filter {code} are damaged")
-        return np.frombuffer(bytearray(ctypes.string_at(buffer, n_bytes)), np.uint8)
-    finally:
-        library.free(buffer)

@@ -98,6 +98,16 @@ class MessageOrigin:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class SeriesStart:
+    """The message with which a sender began the series that an image belongs to."""
+
+    payload: memoryview | bytes
+    """The message; read-only, and only valid while the frame is processed."""
+    number: int
+    """Counts the start messages of a session."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Message:
     """A streamed frame as it was received, not yet decoded."""
 
@@ -107,3 +117,5 @@ class Message:
     """Running number, for a frame that does not say who it is."""
     origin: MessageOrigin | None = None
     """What the service says of it, where it came from one."""
+    start: SeriesStart | None = None
+    """The start message that arrived last, where there was one."""

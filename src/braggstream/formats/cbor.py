@@ -1,0 +1,158 @@
+"""CBOR (RFC 8949) as detectors send it, decoded without trust: bounded depth and count, byte strings not copied.
+
+Tags are kept as they are, so nothing in a message refers to anything else in it, and nothing is made larger than it
+came.  What detectors do not send is refused: strings in pieces, keys that are no texts, arrays of unknown length.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from braggstream.model.errors import DecodeError
+
+MAX_DEPTH = 16
+MAX_ITEMS = 200_000
+"""Most items of one message."""
+MAX_TEXT = 1 << 16
+"""Longest text [bytes]."""
+
+UNSIGNED, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE = range(8)
+FALSE, TRUE, NULL, UNDEFINED, HALF, SINGLE, DOUBLE, BREAK = 20, 21, 22, 23, 25, 26, 27, 31
+FLOATS = {HALF: ">e", SINGLE: ">f", DOUBLE: ">d"}
+INDEFINITE = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """An item with its tag."""
+
+    tag: int
+    value: Any
+
+
+class CborReader:
+    """Reads items from a message, one after the other."""
+
+    def __init__(self, payload: memoryview | bytes) -> None:
+        self._view = memoryview(payload)
+        self._at = 0
+        self._n_items = 0
+
+    def item(self, depth: int = 0) -> Any:
+        """Read the next item; raises `DecodeError`."""
+        major, detail, number = self._head()
+        if depth > MAX_DEPTH:
+            raise self._error(f"is nested more than {MAX_DEPTH} deep")
+        if major == UNSIGNED:
+            return number
+        if major == NEGATIVE:
+            return -1 - number
+        if major == SIMPLE:
+            return self._simple(detail)
+        if major == TAG:
+            return Tagged(number, self.item(depth + 1))
+        if major == ARRAY:
+            if detail == INDEFINITE:
+                return self._until_break(depth)
+            self._expect(number)
+            return [self.item(depth + 1) for _ in range(number)]
+        if major == MAP:
+            return dict(self._entries(detail, number, depth))
+        if detail == INDEFINITE:
+            raise self._error("holds a string in pieces")
+        data = self._take(number)
+        return data if major == BYTES else self._text(data)
+
+    def map_start(self) -> int | None:
+        """Read the head of a map, after tags that mean nothing here; gives the number of its entries, if stated."""
+        for _ in range(MAX_DEPTH):
+            major, detail, number = self._head()
+            if major == MAP:
+                return None if detail == INDEFINITE else number
+            if major != TAG:
+                break
+        raise self._error("is no map")
+
+    def _entries(self, detail: int, number: int, depth: int) -> list[tuple[str, Any]]:
+        entries: list[tuple[str, Any]] = []
+        if detail != INDEFINITE:
+            self._expect(2 * number)
+        while detail == INDEFINITE or len(entries) < number:
+            if detail == INDEFINITE and self._is_break():
+                break
+            key = self.item(depth + 1)
+            if not isinstance(key, str):
+                raise self._error("has a key that is no text")
+            entries.append((key, self.item(depth + 1)))
+        return entries
+
+    def _until_break(self, depth: int) -> list[Any]:
+        items: list[Any] = []
+        while not self._is_break():
+            items.append(self.item(depth + 1))
+        return items
+
+    def _is_break(self) -> bool:
+        if self._at < len(self._view) and self._view[self._at] == 0xFF:
+            self._at += 1
+            return True
+        return False
+
+    def _head(self) -> tuple[int, int, int]:
+        """Read the head of an item: major type, additional information, and the number that it means."""
+        self._n_items += 1
+        if self._n_items > MAX_ITEMS:
+            raise self._error(f"has more than {MAX_ITEMS} items")
+        first = self._take(1)[0]
+        major, detail = first >> 5, first & 31
+        if detail < 24 or (major == SIMPLE and detail in FLOATS):
+            return major, detail, detail
+        if detail <= 27:
+            return major, detail, int.from_bytes(self._take(1 << (detail - 24)), "big")
+        if detail == INDEFINITE and major in (BYTES, TEXT, ARRAY, MAP):
+            return major, detail, 0
+        raise self._error("holds an item of no known kind")
+
+    def _simple(self, detail: int) -> Any:
+        if detail in FLOATS:
+            return struct.unpack(FLOATS[detail], self._take(1 << (detail - 24)))[0]
+        if detail in (FALSE, TRUE):
+            return detail == TRUE
+        if detail in (NULL, UNDEFINED):
+            return None
+        raise self._error("holds an item of no known kind")
+
+    def _text(self, data: memoryview) -> str:
+        if len(data) > MAX_TEXT:
+            raise self._error(f"holds a text of {len(data)} bytes, at most {MAX_TEXT} are taken")
+        try:
+            return str(data, "utf-8")
+        except UnicodeDecodeError:
+            raise self._error("holds a text that is not UTF-8") from None
+
+    def _take(self, n_bytes: int) -> memoryview:
+        start, self._at = self._at, self._at + n_bytes
+        if self._at > len(self._view):
+            self._at = start
+            raise self._error("ends too early, or states a length beyond its end")
+        return self._view[start : self._at]
+
+    def _expect(self, n_items: int) -> None:
+        """Refuse a number of items for which there are not as many bytes left."""
+        if n_items > len(self._view) - self._at:
+            raise self._error("states more items than it has bytes")
+
+    def _error(self, what: str) -> DecodeError:
+        return DecodeError(f"the CBOR message {what} (byte {self._at})")
+
+
+def decode_cbor(payload: memoryview | bytes) -> Any:
+    """Decode the first item; what follows it is left alone.  Raises `DecodeError`."""
+    return CborReader(payload).item()
+
+
+def untagged(item: Any) -> Any:
+    """The item within its tags."""
+    while isinstance(item, Tagged):
+        item = item.value
+    return item

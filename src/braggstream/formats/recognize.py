@@ -1,0 +1,54 @@
+"""Which format a frame is in, told by its first bytes."""
+
+from braggstream.formats import cbf, npy, tiff
+from braggstream.formats.dectris import kind_of
+from braggstream.formats.hdf5_maps import SIGNATURE
+from braggstream.formats.parts import is_joined, split_parts
+from braggstream.formats.seedee import is_seedee
+
+DATA_FORMATS = (
+    "auto",
+    "msgpack",
+    "hdf5",
+    "seedee",
+    "cbf",
+    "cbf.gz",
+    "tiff",
+    "npy",
+    "dectris1",
+    "dectris2",
+    "jungfraujoch",
+)
+"""Words of `--data-format`."""
+OF_SERIES = ("dectris1", "dectris2", "jungfraujoch")
+"""Formats with a start message."""
+
+
+def recognize_file(start: bytes) -> str | None:
+    """Tell a file's format by its first bytes; None where it is none that is read."""
+    for name, beginnings in (
+        ("hdf5", (SIGNATURE,)),
+        ("cbf", (cbf.START, cbf.GZIP)),
+        ("tiff", tiff.STARTS),
+        ("npy", (npy.START,)),
+    ):
+        if start.startswith(beginnings):
+            return name
+    return None
+
+
+def recognize_message(payload: memoryview | bytes, metadata: bytes = b"") -> str:
+    """Tell a message's format by its first bytes and what the service says of it; MessagePack is what is left."""
+    if is_seedee(metadata):
+        return "seedee"
+    if kind_of(payload) is not None:
+        return "dectris1" if is_joined(payload) or bytes(payload[:1]) == b"{" else "dectris2"
+    if is_joined(payload):
+        parts = split_parts(payload)
+        return recognize_message(parts[-1], metadata_of(parts))
+    return recognize_file(bytes(payload[:16])) or "msgpack"
+
+
+def metadata_of(parts: list[memoryview]) -> bytes:
+    """Metadata that a sender put into a part of their own, before the frame."""
+    return bytes(parts[-2]) if len(parts) > 1 and bytes(parts[-2][:1]) == b"{" and len(parts[-2]) < 1 << 20 else b""

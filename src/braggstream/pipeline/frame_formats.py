@@ -1,0 +1,164 @@
+"""From a slot in a file, or a message, to a frame in its own format."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from braggstream.formats.announced import announced
+from braggstream.formats.cbf import CbfImage
+from braggstream.formats.compressed import Decompressor
+from braggstream.formats.dectris import SeriesMessage, read_series_message
+from braggstream.formats.dectris_frame import DectrisFrame, Series
+from braggstream.formats.events import parse_event
+from braggstream.formats.external_maps import ExternalMaps
+from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
+from braggstream.formats.hdf5_maps import open_hdf5_bytes, reading
+from braggstream.formats.msgpack import MsgpackFrame
+from braggstream.formats.npy import npy_array
+from braggstream.formats.parts import is_joined, split_parts
+from braggstream.formats.plain_image import PlainImage
+from braggstream.formats.raw import RawFrame
+from braggstream.formats.recognize import OF_SERIES, metadata_of, recognize_file, recognize_message
+from braggstream.formats.seedee import seedee_array
+from braggstream.formats.tiff import tiff_image
+from braggstream.model.errors import DecodeError, FileError, MissingDataError
+from braggstream.model.frame import FileSlot, FrameIdentity, Message, SeriesStart
+from braggstream.model.geometry import Geometry
+from braggstream.model.settings import FrameSettings
+
+MAX_FILE_BYTES = 1 << 30
+"""Largest file of one image that is read."""
+STREAMED_NAME = "ZMQdata"
+
+PLAIN_NAMES = {"cbf": "CBF", "cbf.gz": "CBF", "tiff": "TIFF", "npy": "NPY", "seedee": "Seedee"}
+
+
+class FrameFormats:
+    """Opens frames of every format; keeps what frames share: the open file, masks, the start of a series."""
+
+    def __init__(self, geometry: Geometry, settings: FrameSettings) -> None:
+        self._geometry = geometry
+        self._settings = settings
+        self._maps = ExternalMaps(geometry)
+        self._decompressor = Decompressor()
+        self._opened: OpenFile | None = None
+        self._series: tuple[int, Series] | None = None
+
+    def of_file(self, slot: FileSlot) -> RawFrame:
+        """Open a frame of a file; it is valid until the next frame is opened.  Raises `FrameError`."""
+        self._decompressor.room.begin()
+        event = parse_event(slot.event)
+        identity = FrameIdentity(filename=slot.filename, event=slot.event, serial=slot.serial)
+        if self._opened is not None and self._opened.name == slot.filename:
+            return Hdf5Frame(self._opened, event, identity, self._geometry)
+        self.close()
+        data_format = _file_format(slot.filename)
+        if data_format != "hdf5":
+            return self._plain(data_format, _file_bytes(slot.filename), identity)
+        self._opened = OpenFile.open(slot.filename, self._decompressor)
+        return Hdf5Frame(self._opened, event, identity, self._geometry)
+
+    @contextmanager
+    def of_message(self, message: Message) -> Iterator[RawFrame]:
+        """Open a streamed frame; it is valid until the next one is opened.  Raises `FrameError`."""
+        if message.origin is not None and message.origin.fault:
+            raise MissingDataError(message.origin.fault)
+        self._decompressor.room.begin()
+        payload, metadata = message.payload, b"" if message.origin is None else message.origin.metadata
+        data_format = self._settings.data_format or recognize_message(payload, metadata)
+        if data_format in OF_SERIES:
+            yield announced(self._of_series(message), message.origin)
+            return
+        if is_joined(payload):
+            parts = split_parts(payload)
+            payload, metadata = parts[-1], metadata or metadata_of(parts)
+        identity = FrameIdentity(filename=STREAMED_NAME, event=f"//{message.serial}", serial=message.serial)
+        if data_format == "hdf5":
+            with reading("the message", DecodeError), open_hdf5_bytes(payload) as file:
+                opened = OpenFile(file, "the message", in_memory=True, decompressor=self._decompressor)
+                raw: RawFrame = StreamedHdf5Frame(opened, identity, self._geometry, self._maps)
+                yield announced(raw, message.origin)
+            return
+        if data_format == "msgpack":
+            raw = MsgpackFrame(payload, message.serial, self._geometry, self._maps)
+        else:
+            raw = self._plain(data_format, payload, identity, metadata)
+        yield announced(raw, message.origin)
+
+    def close(self) -> None:
+        """Close the open file."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _plain(
+        self, data_format: str, payload: memoryview | bytes, identity: FrameIdentity, metadata: bytes = b""
+    ) -> PlainImage:
+        room, headers = self._decompressor.room, None
+        if data_format in ("cbf", "cbf.gz"):
+            image = CbfImage(payload, room)
+            pixels, headers = image.pixels, image.headers()
+        elif data_format == "tiff":
+            pixels = lambda: tiff_image(payload, room)  # noqa: E731
+        elif data_format == "npy":
+            pixels = lambda: npy_array(payload)  # noqa: E731
+        else:
+            pixels = lambda: seedee_array(payload, metadata, self._decompressor)  # noqa: E731
+        return PlainImage(
+            PLAIN_NAMES[data_format],
+            pixels,
+            identity=identity,
+            geometry=self._geometry,
+            maps=self._maps,
+            headers=headers,
+        )
+
+    def _of_series(self, message: Message) -> DectrisFrame:
+        image = read_series_message(message.payload)
+        if image.kind != "image":
+            raise DecodeError(f"the message is the {image.kind} of a series, where an image was expected")
+        return DectrisFrame(
+            image,
+            self._started(image, message.start),
+            serial=message.serial,
+            geometry=self._geometry,
+            maps=self._maps,
+            decompressor=self._decompressor,
+        )
+
+    def _started(self, image: SeriesMessage, start: SeriesStart | None) -> Series | None:
+        """What the start message of an image's series says; None where it did not arrive."""
+        if start is None:
+            return None
+        if self._series is None or self._series[0] != start.number:
+            self._series = (start.number, Series(_kept(start), self._geometry, self._maps))
+        found = self._series[1]
+        return found if (found.start.series, found.start.name) == (image.series, image.name) else None
+
+
+def _kept(start: SeriesStart) -> SeriesMessage:
+    """Understand a start message whose bytes will go: what is kept of it is copied."""
+    return read_series_message(bytes(start.payload))
+
+
+def _file_format(name: str) -> str:
+    try:
+        with Path(name).open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise FileError(f"{name}: {error.strerror or error}") from None
+    found = recognize_file(start)
+    if found is None:
+        raise FileError(f"{name}: not a format that can be read, expected HDF5, CBF, TIFF or NPY")
+    return found
+
+
+def _file_bytes(name: str) -> bytes:
+    try:
+        with Path(name).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise FileError(f"{name}: {error.strerror or error}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise FileError(f"{name}: larger than {MAX_FILE_BYTES} bytes, which is no single image")
+    return content
