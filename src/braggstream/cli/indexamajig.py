@@ -15,6 +15,7 @@ from braggstream.cli.provenance import Provenance
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
 from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
+from braggstream.model.data_formats import AUTO, DATA_FORMATS
 from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
@@ -50,7 +51,6 @@ WRONG_USE = 1
 MAX_WORKERS = 1024
 MAX_SUBSCRIPTIONS = 256
 MAX_COPIED_HEADERS = 32
-DATA_FORMATS = ("msgpack", "hdf5")
 INPUTS = ("input", "zmq_input", "asapo_endpoint")
 """Options that name where frames come from."""
 SUPPLIED_PEAKS = ("msgpack", "hdf5", "cxi")
@@ -185,7 +185,7 @@ def _frame(options: dict[str, Any]) -> FrameSettings:
     if len(headers) > MAX_COPIED_HEADERS:
         _say(f"--copy-header: only the first {MAX_COPIED_HEADERS} of {len(headers)} headers are copied")
     return FrameSettings(
-        data_format=data_format,
+        data_format=None if data_format == AUTO else data_format,
         load_image=not options["no_image_data"],
         load_masks=not options["no_mask_data"],
         highres=inf if highres is None else 1.0 / highres,

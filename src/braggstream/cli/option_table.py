@@ -8,6 +8,7 @@ from math import inf
 from braggstream.cli.engine_options import ENGINE_GROUPS
 from braggstream.cli.option import Option, off, option, undo
 from braggstream.cli.run_options import RUN_OPTIONS
+from braggstream.model.data_formats import DATA_FORMATS
 
 GROUPS: dict[str, tuple[Option, ...]] = {
     "Input and output": (
@@ -61,7 +62,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         option(
             "--data-format",
             "text",
-            "format of streamed frames: msgpack or hdf5 (default: recognised from the bytes)",
+            "format of streamed frames: auto (default: told by the bytes of each), " + ", ".join(DATA_FORMATS[1:]),
             argument="FORMAT",
         ),
         option("--no-data-timeout", "ignored", "only concerns ASAP::O input", argument="S"),

@@ -51,6 +51,8 @@ class _Section:
     n_bytes: int
     is_compressed: bool
     dtype: str
+    is_unsigned: bool
+    """Whether it says that pixels are unsigned 32-bit integers, in so many words."""
 
 
 class CbfImage:
@@ -113,6 +115,8 @@ class CbfImage:
                 break
         if n_used < 0:
             raise DecodeError(f"the CBF image ends before its {n_pixels} pixels do, or holds too large numbers")
+        if section.is_unsigned and image.dtype == np.int32:
+            return image.view(np.uint32)  # Writers count steps of more than 32 bits modulo 2^32.
         return image
 
 
@@ -154,6 +158,7 @@ def _section(head: bytes) -> _Section:
         n_bytes=n_bytes,
         is_compressed=conversion is not None,
         dtype=_TYPES.get(kind, "<u4"),
+        is_unsigned=_TYPES.get(kind) == "<u4" and "X-Binary-Element-Type" in fields,
     )
 
 

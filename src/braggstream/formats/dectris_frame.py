@@ -1,6 +1,7 @@
 """Frames of a DECTRIS stream: an image message, with headers and pixel mask of its series' start message."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Series:
                 if not panels[number].no_index
                 for made in self._sent_masks(number)
             ]
+            self.start = replace(self.start, arrays={})  # The message's bytes are not needed any more.
         return self._masks
 
     def _sent_masks(self, number: int) -> list[MaskArray]:

@@ -6,23 +6,6 @@ from braggstream.formats.hdf5_maps import SIGNATURE
 from braggstream.formats.parts import is_joined, split_parts
 from braggstream.formats.seedee import is_seedee
 
-DATA_FORMATS = (
-    "auto",
-    "msgpack",
-    "hdf5",
-    "seedee",
-    "cbf",
-    "cbf.gz",
-    "tiff",
-    "npy",
-    "dectris1",
-    "dectris2",
-    "jungfraujoch",
-)
-"""Words of `--data-format`."""
-OF_SERIES = ("dectris1", "dectris2", "jungfraujoch")
-"""Formats with a start message."""
-
 
 def recognize_file(start: bytes) -> str | None:
     """Tell a file's format by its first bytes; None where it is none that is read."""

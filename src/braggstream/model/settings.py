@@ -12,7 +12,7 @@ class FrameSettings:
     """How a frame is loaded."""
 
     data_format: str | None = None
-    """Format of streamed frames: `msgpack` or `hdf5` (`--data-format`); None = told by the first bytes."""
+    """Format of streamed frames (`--data-format`), None = told by the bytes of each frame."""
     load_image: bool = True
     """Load pixel values (off: `--no-image-data`)."""
     load_masks: bool = True

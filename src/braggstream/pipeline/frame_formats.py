@@ -18,9 +18,10 @@ from braggstream.formats.npy import npy_array
 from braggstream.formats.parts import is_joined, split_parts
 from braggstream.formats.plain_image import PlainImage
 from braggstream.formats.raw import RawFrame
-from braggstream.formats.recognize import OF_SERIES, metadata_of, recognize_file, recognize_message
+from braggstream.formats.recognize import metadata_of, recognize_file, recognize_message
 from braggstream.formats.seedee import seedee_array
 from braggstream.formats.tiff import tiff_image
+from braggstream.model.data_formats import OF_SERIES
 from braggstream.model.errors import DecodeError, FileError, MissingDataError
 from braggstream.model.frame import FileSlot, FrameIdentity, Message, SeriesStart
 from braggstream.model.geometry import Geometry
