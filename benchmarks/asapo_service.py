@@ -83,6 +83,7 @@ def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             bench = Bench(process)
+            bench.send("first", 2)  # Connections are made only now.
             bench.measure("send", N_READ, lambda: bench.send("a", N_READ))
             for number in range(3):
                 read = partial(bench.read, f"g{number}", "a", N_READ)

@@ -193,6 +193,45 @@ def test_deleting(broker, producer, service):
     assert broker.post("l", "delete", "{}")[0] == 503
 
 
+def test_queries(broker, producer):
+    for number, hits in enumerate((3, 8, 20), 1):
+        put(producer, "queried", number, meta=json.dumps({"hits": hits, "sample": {"name": f"s{number}"}}).encode())
+    finish(producer, "queried", 4)
+
+    def found(condition):
+        status, answer = broker.post("queried", "0/querymessages", condition)
+        return [message["_id"] for message in answer] if status == 200 else status
+
+    assert found("") == [1, 2, 3]
+    assert found("meta.hits > 5 order by _id desc") == [3, 2]
+    assert found("meta.hits > 5 and not (meta.hits = 20) or _id = 1") == [1, 2]
+    assert found("meta.hits between 3 and 8") == [1, 2]
+    assert found("meta.hits not between 3 and 8") == [3]
+    assert found("meta.sample.name in ('s1', 's3') order by meta.hits desc") == [3, 1]
+    assert found("meta.sample.name like 's%' AND size >= 3") == [1, 2, 3]
+    assert found("meta.sample.name like '%2'") == [2]
+    assert found("meta.nothing = 1") == []
+    assert found("meta.hits = '3'") == []
+    assert found("meta.hits != '3'") == [1, 2, 3]
+    for odd in (
+        "meta.hits >",
+        "> 5",
+        "a = 1 b = 2",
+        "(" * 400 + "a = 1",
+        "a ~ 1",
+        "a = ''''",
+        "order by",
+        "x" * 5000,
+    ):
+        assert found(odd) == 400
+
+
+def test_a_file_that_nobody_is_told_of(service, broker, producer):
+    put(producer, "untold", 1, message="processed/untold/1.raw", custom=(5, 0, 0))
+    assert broker.get("untold", "size") == (200, {"size": 0})
+    assert (service.folder(BEAMTIME) / "processed" / "untold" / "1.raw").read_bytes() == b"abc"
+
+
 def test_records_have_what_clients_of_all_ages_ask_for(broker, producer):
     put(producer, "m", 1, meta=b'{"x": [1.5, "\xc3\xa4"]}')
     _, record = broker.get("m", "0/1")

@@ -269,6 +269,15 @@ def test_metadata_of_beamtime_and_stream(service, sender, client):
     assert "metadata already" in str(error)
 
 
+def test_messages_are_queried(sender, client):
+    sender.send("asked", 1, 2, 3)
+    found = quietly(client.query_messages, "meta.n >= 2 order by _id desc", stream="asked")
+    assert [message["_id"] for message in found] == [3, 2]
+    assert isinstance(
+        raised(client.query_messages, "meta.n >=", stream="asked"), asapo_consumer.AsapoWrongInputError
+    )
+
+
 def test_streams_are_deleted(service, sender, client):
     sender.send("gone", 1, 2)
     read_all(client, "a", "gone")

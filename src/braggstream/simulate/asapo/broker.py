@@ -1,5 +1,6 @@
 """The broker: gives messages to groups of consumers over HTTP."""
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,8 +13,13 @@ from braggstream.simulate.asapo.groups import MAX_DELAY_MS, Groups, Place, Reade
 from braggstream.simulate.asapo.http import Answer, Refused, Request, json_answer, json_object
 from braggstream.simulate.asapo.messages import Messages, Stream, find_stream
 from braggstream.simulate.asapo.metadata import Metadata
-from braggstream.simulate.asapo.records import finished, no_record, record, wanted, whole
+from braggstream.simulate.asapo.queries import BadQuery, parse
+from braggstream.simulate.asapo.records import Wanted, finished, no_record, record, wanted, whole
 
+BATCH = 100
+"""Messages that a query looks at before others have their turn."""
+MAX_ANSWER = 1 << 24
+"""Largest answer to a query [bytes]."""
 GROUP_LETTERS = "0123456789abcdefghijklmnopqrstuv"
 FILTERS: dict[str, Callable[[Stream], bool]] = {
     "all": lambda _: True,
@@ -100,7 +106,7 @@ class Broker:
                     raise Refused(400, "no such stream")
                 return Answer(200)
             case ["0", "querymessages"]:
-                raise Refused(400, "the stand-in knows no queries")
+                return self._query(place, request.body)
             case [group, "resetcounter"]:
                 names.check_group(group)
                 return self._groups.move(place, group, whole(request.query, "value", 0, status=503))
@@ -139,6 +145,38 @@ class Broker:
             if stream.is_finished:
                 return finished(stream)
             return record(db, stream, number, how, data_address=self._data_address) or no_record(0, 0)
+
+    def _query(self, place: Place, body: bytes) -> Answer:
+        """The messages that a condition is true of."""
+        try:
+            query = parse(body.decode())
+        except (BadQuery, UnicodeDecodeError) as error:
+            raise Refused(400, f"query: {error}") from None
+        found: list[dict[str, Any]] = []
+        n_bytes, last = 0, 0
+        while batch := self._records_after(place, last):
+            last = batch[-1][0]
+            for text in (text for _, text in batch):
+                message = json.loads(text)
+                if query.test(message):
+                    n_bytes += len(text)
+                    found.append(message)
+            if n_bytes > MAX_ANSWER:
+                raise Refused(400, f"query: more than {MAX_ANSWER} bytes of messages")
+        return json_answer(query.ordered(found))
+
+    def _records_after(self, place: Place, number: int) -> list[tuple[int, bytes]]:
+        """Ids and records of some messages after one, without the mark of the end."""
+        with self._database.look() as db:
+            stream = find_stream(db, place)
+            if stream is None:
+                return []
+            rows = db.execute(
+                "SELECT id FROM messages WHERE stream=? AND id>? AND id<=? ORDER BY id LIMIT ?",
+                (stream.key, number, stream.last_id, BATCH),
+            ).fetchall()
+            texts = [record(db, stream, row[0], Wanted(), data_address=self._data_address) for row in rows]
+        return [(row[0], text.body) for row, text in zip(rows, texts, strict=True) if text is not None]
 
     def _size(self, place: Place, incomplete: str | None) -> Answer:
         with self._database.look() as db:

@@ -250,6 +250,8 @@ class Session:
             if self._parts.messages.outcome(place, arrival) is Outcome.STORED:
                 warning = "file has been overwritten" if path.exists() else ""
                 _write_file(path, data)
+        if not arrival.ingest_mode & IN_DATABASE:
+            return (Code.WARNING, warning) if warning else (Code.OK, "")  # A file, of which nobody is told.
         code, text = self._store(place, arrival, signed(self._parts.cache.put(data)))
         return (Code.WARNING, warning) if warning and code is Code.OK else (code, text)
 
