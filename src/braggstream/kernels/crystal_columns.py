@@ -26,8 +26,11 @@ N_SHAPE = 12
 
 LEAST_PART = 0.3
 """Observations with less are in no merge and no fit of scales."""
-STRONG = 3.0
-"""Logarithms are taken of observations with so many standard errors only."""
+STRONG = 3.0 * (1.0 + 1e-9)
+"""Logarithms are taken of observations with so many standard errors only.
+
+Numbers of two decimals are often exactly three times others; those count as weak, whatever rounding makes of them.
+"""
 
 
 @inline_jit

@@ -1,0 +1,149 @@
+"""Partial merging: scale, merge, leave out what does not agree, refine, and again."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.kernels.crystal_columns import B_FACTOR, REJECTED
+from braggstream.kernels.crystal_residuals import LINEAR, LINEAR_FREE, LOG, LOG_FREE, overall_cc_half
+from braggstream.model.errors import UserError
+from braggstream.model.reflection_list import ReflectionList
+from braggstream.steps.partialator.block import GOOD, CrystalBlock
+from braggstream.steps.partialator.crew import Crew, Threads
+from braggstream.steps.partialator.judging import half_set_deltas_of, newly_rejected, residuals_of
+from braggstream.steps.partialator.loading import Loaded
+from braggstream.steps.partialator.means import OUTSIDE, joined, merge_groups, merged_intensities, merged_list
+from braggstream.steps.partialator.refinement import refine_blocks
+from braggstream.steps.partialator.scaling import Say, scale_crystals
+from braggstream.steps.partialator.settings import MODELS, PartialSettings
+
+N_HALVES = 2
+LEAST_FOR_COMPARISON = 2
+"""Measurements that a merged intensity needs to be compared with."""
+
+
+class PartialMerge:
+    """The crystals with their scales, and what is merged from them."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        settings: PartialSettings,
+        *,
+        crew: Crew | None = None,
+        say: Say = print,
+        reference: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.unique = loaded.unique
+        self.crystals = loaded.crystals
+        self.crew: Crew = Threads(loaded.blocks) if crew is None else crew
+        self.say = say
+        self._reference = reference
+        self._slices = [block.numbers for block in loaded.blocks]
+        n = len(loaded.crystals)
+        self.status = np.full(n, GOOD, np.uint8)
+        """Why a crystal is left out, uint8[n]."""
+        self.deltas = np.zeros(n)
+        """ΔCC1/2 of each crystal, float64[n]."""
+        self.half = (np.arange(n) + 1) % 2
+        """Half set of each crystal, int[n]: odd numbers, from 0 on, are in the first."""
+        self.residuals = np.empty((n, 4))
+        self._require_crystals()
+
+    def run(self) -> None:
+        """Do all cycles."""
+        self.say("Initial scaling...")
+        self.settle()
+        for cycle in range(self.settings.n_cycles):
+            self.say(f"Scaling and refinement cycle {cycle + 1} of {self.settings.n_cycles}")
+            self.cycle()
+        self.scale()
+
+    def cycle(self) -> None:
+        """Refine against the last merge, and scale and merge anew."""
+        if self.settings.refines:
+            refine_blocks(self.crew, self.merged, MODELS[self.settings.model])
+        self.settle()
+
+    def settle(self) -> None:
+        """Scale, merge, leave out what does not agree, and compare each crystal with the merge."""
+        self.scale()
+        self.merged = self._compared_with()
+        self._reject()
+        self._show_residuals()
+
+    def scale(self) -> None:
+        """Fit the scales, where they are wanted."""
+        if self.settings.scale:
+            scale_crystals(
+                self.crew,
+                len(self.unique),
+                with_b=self.settings.scale_b,
+                say=self.say,
+                fixed=self._reference,
+            )
+
+    def means(
+        self, groups: NDArray | None = None, *, n_groups: int = N_HALVES, is_weighted: bool = True
+    ) -> NDArray:
+        """Merge the crystals that are not left out by group; as a rule by half set."""
+        labels = np.where(self.status == GOOD, self.half if groups is None else groups, OUTSIDE).astype(np.int8)
+        each = [labels[numbers] for numbers in self._slices]
+        return merge_groups(self.crew, len(self.unique), each, n_groups=n_groups, is_weighted=is_weighted)
+
+    def lists(self, means: NDArray) -> list[ReflectionList]:
+        """Give the reflection list of each group of means."""
+        least, name = self.settings.min_measurements, self.settings.symmetry.name
+        return [merged_list(group, self.unique, least=least, symmetry=name) for group in means]
+
+    def column(self, number: int) -> NDArray[np.float64]:
+        """Give a column of the crystals' states, float64[n]."""
+        return np.concatenate([state[:, number] for state in self.crew.work(_state)])
+
+    def _compared_with(self) -> NDArray[np.float64]:
+        if self._reference is not None:
+            return self._reference
+        whole = joined(self.means())
+        return merged_intensities(whole, LEAST_FOR_COMPARISON)
+
+    def _reject(self) -> None:
+        deltas = None
+        if self.settings.reject_by_half_sets:
+            whole = joined(self.means(is_weighted=False))
+            cc, n = overall_cc_half(whole)
+            self.say(f"Overall CChalf = {100 * cc:f} % ({n} reflections)")
+            deltas = self.deltas = half_set_deltas_of(self.crew, whole)
+            self.say(f"deltaCChalf = {100 * deltas.mean():f} ± {100 * deltas.std(ddof=1):f} %")
+        self.status = newly_rejected(self.status, deltas, self.column(B_FACTOR), self.settings.max_b)
+        for _ in self.crew.work(_mark, each=[self.status[numbers] for numbers in self._slices]):
+            pass
+        self._require_crystals()
+
+    def _require_crystals(self) -> None:
+        if np.sum(self.status == GOOD) < 2:
+            raise UserError(
+                f"{np.sum(self.status == GOOD)} of {len(self.status)} crystals are left: at least 2 are needed"
+            )
+
+    def _show_residuals(self) -> None:
+        self.residuals = residuals_of(self.crew, self.merged)
+        is_in = self.status == GOOD
+        shown = []
+        for name, column in (
+            ("linear", LINEAR),
+            ("linear free", LINEAR_FREE),
+            ("log", LOG),
+            ("log free", LOG_FREE),
+        ):
+            values = self.residuals[is_in, column]
+            shown.append(f"{name} {np.sum(values[np.isfinite(values)]):e}")
+        self.say("Residuals: " + ", ".join(shown))
+
+
+def _state(block: CrystalBlock) -> tuple[CrystalBlock, NDArray[np.float64]]:
+    return block, block.state.copy()
+
+
+def _mark(block: CrystalBlock, status: NDArray[np.uint8]) -> tuple[CrystalBlock, None]:
+    block.state[:, REJECTED] = status != GOOD
+    return block, None
