@@ -14,6 +14,7 @@ from braggstream.cli.main import console_script, main
 ambigator = partial(console_script, "ambigator")
 check_hkl = partial(console_script, "check_hkl")
 compare_hkl = partial(console_script, "compare_hkl")
+partialator = partial(console_script, "partialator")
 get_hkl = partial(console_script, "get_hkl")
 indexamajig = partial(console_script, "indexamajig")
 process_hkl = partial(console_script, "process_hkl")

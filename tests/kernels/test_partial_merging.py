@@ -284,17 +284,35 @@ def test_refinement_takes_the_best_of_fixed_steps(model):
             return np.average(off[is_working], weights=g[is_working])
 
         expected.append((*naive_refinement(residual), residual(np.zeros(4))))
+    paths = np.empty((3, post_refinement.MAX_PATH, post_refinement.N_PATH))
     refined, axes = np.empty((3, post_refinement.N_REFINED)), c.shape[:, :9].copy()
     post_refinement.refine_crystals(
-        c.start, c.hkl, c.uid, c.s2, c.intensity, c.flags, c.true, c.state, model, c.shape, refined
+        c.start, c.hkl, c.uid, c.s2, c.intensity, c.flags, c.true, c.state, model, c.shape, refined, paths
     )
     for crystal, (step, best, before) in enumerate(expected):
         assert refined[crystal, :4] == pytest.approx(step, abs=1e-12)
         assert refined[crystal, post_refinement.AFTER] == pytest.approx(best, rel=1e-9)
         assert refined[crystal, post_refinement.BEFORE] == pytest.approx(before, rel=1e-9)
         assert best < before
+        way = paths[crystal][~np.isnan(paths[crystal, :, 0])]
+        assert len(way) > 1
+        assert way[0, :5] == pytest.approx([0, 0, 0, 0, before])
+        assert way[-1, :5] == pytest.approx([*step, best])
+        assert (np.diff(way[:, post_refinement.PATH_RESIDUAL]) < 0).all()
         turned = rotated(axes[crystal].reshape(3, 3), *step[:2])
         assert c.shape[crystal, :9].reshape(3, 3) == pytest.approx(turned, abs=1e-12)
+
+
+def test_correlation_of_each_crystal_with_the_merge():
+    c = Crystals()
+    merged = c.true.copy()
+    merged[5] = np.nan
+    found = np.empty(12)
+    crystal_residuals.crystal_correlations(*c.columns, c.intensity, c.flags, c.state, merged, found)
+    for crystal in range(12):
+        mine = (c.owner == crystal) & (c.uid != 5) & (c.flags & columns.MEASURED > 0)
+        calculated = (c.g(c.state) * c.part * c.true[c.uid])[mine]
+        assert found[crystal] == pytest.approx(np.corrcoef(calculated, c.intensity[mine])[0, 1], rel=1e-9)
 
 
 @pytest.mark.parametrize("polarisation", [(1.0, 0.0), (0.8, 0.0), (1.0, np.pi / 2), (0.5, 0.3)])
@@ -302,7 +320,7 @@ def test_polarisation_is_divided_out(polarisation):
     fraction, angle = polarisation
     c = Crystals(n=2)
     intensity, sigma = c.intensity.copy(), c.sigma.copy()
-    packed = np.array([fraction, np.cos(angle), np.sin(angle)])
+    packed = np.array([np.cos(angle), np.sin(angle), fraction])
     columns.correct_polarisation(c.start, c.hkl, c.shape, packed, intensity, sigma)
     for i in range(0, len(intensity), 7):
         q = c.hkl[i] @ c.shape[c.owner[i], :9].reshape(3, 3)

@@ -6,7 +6,7 @@ from braggstream.model.cell import CENTRINGS, LATTICE_TYPES
 from braggstream.model.observations import UNIQUE_AXES, CrystalTable, Observations
 
 
-def observations_of(crystals, *, axes=np.eye(3) / 100, wavelength=1.0, radius=1e-3, limit=np.inf):
+def observations_of(crystals, *, edge=100.0, wavelength=1.0, radius=1e-3, limit=np.inf):
     """Make a block of crystals from lists of (h, k, l, intensity, sigma)."""
     n = len(crystals)
     rows = np.array([row for crystal in crystals for row in crystal], float).reshape(-1, 5)
@@ -16,7 +16,7 @@ def observations_of(crystals, *, axes=np.eye(3) / 100, wavelength=1.0, radius=1e
         event=tuple(f"//{number}" for number in range(n)),
         indexed_by=("none",) * n,
         serial=np.arange(1, n + 1),
-        reciprocal_axes=np.broadcast_to(axes, (n, 3, 3)).copy(),
+        reciprocal_axes=np.broadcast_to(np.eye(3) / edge, (n, 3, 3)).copy(),
         wavelength=np.full(n, wavelength),
         bandwidth=np.full(n, 1e-8),
         profile_radius=np.full(n, radius),

@@ -14,6 +14,7 @@ COMMANDS = {
     "process_hkl": "merge the crystals of stream files to one list of reflections",
     "check_hkl": "completeness, redundancy and signal of merged reflections; Wilson plot, L-test",
     "compare_hkl": "how well two lists of merged reflections agree",
+    "partialator": "merge crystals with scales, partialities and post-refinement",
     "get_hkl": "change merged reflections; write them as a list, MTZ, XDS or Parquet",
     "ambigator": "resolve an indexing ambiguity of the crystals of a stream file",
     "show": "summarise a stream file in the terminal",

@@ -72,12 +72,12 @@ def correct_polarisation(
     shape : float64[n, N_SHAPE]
         Crystals.
     polarisation : float64[3]
-        Polarised fraction, and cosine and sine of the angle of the electric field from horizontal.
+        Cosine and sine of the electric field's angle from horizontal, and the polarised fraction.
     intensity, sigma : float64[m], changed
         Intensities and their standard errors.
     """
     beam = np.empty(N_BEAM)
-    fraction, cosine, sine = polarisation[0], polarisation[1], polarisation[2]
+    cosine, sine, fraction = polarisation[0], polarisation[1], polarisation[2]
     for crystal in range(start.shape[0] - 1):
         pack_shape(shape[crystal], beam)
         for i in range(start[crystal], start[crystal + 1]):

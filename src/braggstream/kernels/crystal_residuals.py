@@ -4,7 +4,7 @@ CC1/2 is taken from the variances of means and of their errors (σ-τ method: As
 doi:10.1107/S1600576716005471); leaving a crystal out costs O(1) an observation.
 """
 
-from math import exp, inf, isnan, nan
+from math import exp, inf, isnan, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,38 @@ def crystal_residuals(
         residuals[crystal, LINEAR_FREE] = off[1] / weight[1]
         residuals[crystal, LOG] = logs[0] + logs[1]
         residuals[crystal, LOG_FREE] = logs[1]
+
+
+@jit
+def crystal_correlations(
+    start: NDArray[np.int64],
+    uid: NDArray[np.int32],
+    part: NDArray[np.float64],
+    s2: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    flags: NDArray[np.uint8],
+    state: NDArray[np.float64],
+    merged: NDArray[np.float64],
+    correlations: NDArray[np.float64],
+) -> None:
+    """Correlate each crystal's intensities with what merge, scale and partiality say; NaN where that fails.
+
+    Arguments as for `crystal_residuals`; `correlations` is float64[n].
+    """
+    for crystal in range(start.shape[0] - 1):
+        ln_g, b = state[crystal, LN_G], state[crystal, B_FACTOR]
+        n = x_mean = y_mean = xx = yy = xy = 0.0
+        for i in range(start[crystal], start[crystal + 1]):
+            x = merged[uid[i]] * part[i] * exp(ln_g - b * s2[i])
+            if flags[i] & MEASURED and not isnan(x):
+                n += 1.0
+                x_off, y_off = x - x_mean, intensity[i] - y_mean
+                x_mean += x_off / n
+                y_mean += y_off / n
+                xx += x_off * (x - x_mean)
+                yy += y_off * (intensity[i] - y_mean)
+                xy += x_off * (intensity[i] - y_mean)
+        correlations[crystal] = xy / sqrt(xx * yy) if xx > 0.0 and yy > 0.0 else nan
 
 
 @inline_jit
@@ -168,5 +200,6 @@ def warm_up() -> None:
     ones, flags, means = np.ones(1), np.zeros(1, np.uint8), np.zeros((1, N_MEAN))
     start, uid, state = np.array([0, 1]), np.zeros(1, np.int32), np.zeros((1, N_STATE))
     crystal_residuals(start, uid, ones, ones, ones, flags, state, ones, ones, ones, np.zeros((1, N_RESIDUALS)))
+    crystal_correlations(start, uid, ones, ones, ones, flags, state, ones, ones.copy())
     half_set_deltas(start, uid, ones, ones, ones, flags, state, means, ones.copy())
     overall_cc_half(means)

@@ -40,6 +40,11 @@ BEFORE, AFTER, BEFORE_FREE, AFTER_FREE = range(4, 8)
 """What else is told of a crystal: residuals of the working set and of the free set."""
 N_REFINED = 8
 
+PATH_STEP, PATH_RESIDUAL, PATH_FREE = 0, 4, 5
+"""Columns of a path: what is refined, residual of the working set, and of the free set."""
+N_PATH = 6
+MAX_PATH = 3 * MAX_ROUNDS + 1
+
 
 @inline_jit
 def change_shape(shape: NDArray[np.float64], step: NDArray[np.float64], changed: NDArray[np.float64]) -> None:
@@ -103,6 +108,7 @@ def refine_crystals(
     model: int,
     shape: NDArray[np.float64],
     refined: NDArray[np.float64],
+    paths: NDArray[np.float64],
 ) -> None:
     """Refine crystals one after the other against merged intensities.
 
@@ -116,6 +122,8 @@ def refine_crystals(
         Crystals.
     refined : float64[n, N_REFINED], written
         What was changed, and the residuals before and after.
+    paths : float64[n_paths, MAX_PATH, N_PATH], written
+        The way of the first crystals, step by step; NaN beyond its end.
     """
     stages = ((ROT_X, ROT_Y), (D_RADIUS, -1), (D_WAVELENGTH, -1))
     sizes = np.array([ROTATION_STEP, ROTATION_STEP, RADIUS_STEP, 0.0])
@@ -129,6 +137,11 @@ def refine_crystals(
         step[BEFORE_FREE] = linear_residual(
             first, last, hkl, uid, s2, intensity, flags, merged, own, before, model, FREE
         )
+        if crystal < paths.shape[0]:
+            paths[crystal] = nan
+            paths[crystal, 0, :PATH_RESIDUAL] = 0.0
+            paths[crystal, 0, PATH_RESIDUAL], paths[crystal, 0, PATH_FREE] = best, step[BEFORE_FREE]
+        n_steps = 0
         for stage in stages:
             for _ in range(MAX_ROUNDS):
                 at, towards = -1, 0.0
@@ -147,6 +160,15 @@ def refine_crystals(
                 if at < 0:
                     break
                 step[at] += towards
+                n_steps += 1
+                if crystal < paths.shape[0]:
+                    way = paths[crystal, n_steps]
+                    way[:PATH_RESIDUAL] = step[:PATH_RESIDUAL]
+                    change_shape(before, step, changed)
+                    way[PATH_RESIDUAL] = best
+                    way[PATH_FREE] = linear_residual(
+                        first, last, hkl, uid, s2, intensity, flags, merged, own, changed, model, FREE
+                    )
         change_shape(before, step, changed)
         step[AFTER] = best
         step[AFTER_FREE] = linear_residual(
@@ -156,9 +178,38 @@ def refine_crystals(
         shape[crystal] = changed
 
 
+@jit
+def residual_grid(
+    bounds: NDArray[np.int64],
+    hkl: NDArray[np.int16],
+    uid: NDArray[np.int32],
+    s2: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    flags: NDArray[np.uint8],
+    merged: NDArray[np.float64],
+    state: NDArray[np.float64],
+    model: int,
+    shape: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+) -> None:
+    """Give the residual of one crystal at many steps, float64[n_steps, 4], from where it is.
+
+    `bounds` holds where its observations start and end; `state` and `shape` are float64[1, ...].
+    """
+    changed = np.empty(N_SHAPE)
+    for i in range(steps.shape[0]):
+        change_shape(shape[0], steps[i], changed)
+        residuals[i] = linear_residual(
+            bounds[0], bounds[1], hkl, uid, s2, intensity, flags, merged, state[0], changed, model, 0
+        )
+
+
 def warm_up() -> None:
     """Compile the kernel for the signature that the steps use."""
     ones, flags, start = np.ones(1), np.zeros(1, np.uint8), np.array([0, 1])
     hkl, uid, state = np.ones((1, 3), np.int16), np.zeros(1, np.int32), np.zeros((1, N_STATE))
     shape, refined = np.ones((1, N_SHAPE)), np.empty((1, N_REFINED))
-    refine_crystals(start, hkl, uid, ones, ones, flags, ones, state, XSPHERE, shape, refined)
+    paths = np.empty((1, MAX_PATH, N_PATH))
+    refine_crystals(start, hkl, uid, ones, ones, flags, ones, state, XSPHERE, shape, refined, paths)
+    residual_grid(start, hkl, uid, ones, ones, flags, ones, state, XSPHERE, shape, np.zeros((1, 4)), np.empty(1))

@@ -15,6 +15,9 @@ GOOD, WORSENS, LARGE_B = 0, 1, 2
 """Why a crystal is left out: it makes CC1/2 worse, or its B factor is too large."""
 REASONS = {GOOD: "OK", WORSENS: "negative delta CC½", LARGE_B: "B too big"}
 
+FLAGS = {GOOD: "ok", WORSENS: "dcc", LARGE_B: "B"}
+"""The same in a word, for tables."""
+
 INDEX_BITS = 21
 INDEX_OFFSET = 1 << (INDEX_BITS - 1)
 

@@ -1,20 +1,30 @@
 """Partial merging: scale, merge, leave out what does not agree, refine, and again."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.crystal_columns import B_FACTOR, REJECTED
-from braggstream.kernels.crystal_residuals import LINEAR, LINEAR_FREE, LOG, LOG_FREE, overall_cc_half
+from braggstream.kernels.crystal_columns import B_FACTOR, LN_G, N_SHAPE, REJECTED
+from braggstream.kernels.crystal_residuals import LINEAR, LINEAR_FREE, LOG, LOG_FREE, N_RESIDUALS, overall_cc_half
 from braggstream.model.errors import UserError
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.steps.partialator.block import GOOD, CrystalBlock
 from braggstream.steps.partialator.crew import Crew, Threads
 from braggstream.steps.partialator.judging import half_set_deltas_of, newly_rejected, residuals_of
 from braggstream.steps.partialator.loading import Loaded
-from braggstream.steps.partialator.means import OUTSIDE, joined, merge_groups, merged_intensities, merged_list
-from braggstream.steps.partialator.refinement import refine_blocks
+from braggstream.steps.partialator.means import (
+    OUTSIDE,
+    joined,
+    merge_groups,
+    merged_intensities,
+    merged_list,
+    merged_sigmas,
+)
+from braggstream.steps.partialator.refinement import Ways, refine_blocks
 from braggstream.steps.partialator.scaling import Say, scale_crystals
 from braggstream.steps.partialator.settings import MODELS, PartialSettings
+from braggstream.steps.partialator.told import shapes, states
 
 N_HALVES = 2
 LEAST_FOR_COMPARISON = 2
@@ -47,28 +57,47 @@ class PartialMerge:
         """ΔCC1/2 of each crystal, float64[n]."""
         self.half = (np.arange(n) + 1) % 2
         """Half set of each crystal, int[n]: odd numbers, from 0 on, are in the first."""
-        self.residuals = np.empty((n, 4))
+        self.residuals = np.empty((n, N_RESIDUALS))
+        self.merged = self.merged_sigma = np.full(len(self.unique), np.nan)
+        """What crystals are compared with, and its errors, float64[n_unique]."""
+        self.ways: Ways = {}
+        self.first_shapes = np.empty((0, N_SHAPE))
+        """How crystals were refined in the last cycle, and what they were before, float64[n, N_SHAPE]."""
         self._require_crystals()
 
     def run(self) -> None:
         """Do all cycles."""
-        self.say("Initial scaling...")
-        self.settle()
-        for cycle in range(self.settings.n_cycles):
-            self.say(f"Scaling and refinement cycle {cycle + 1} of {self.settings.n_cycles}")
+        self.begin()
+        for _ in range(self.settings.n_cycles):
             self.cycle()
-        self.scale()
+        self.finish()
+
+    def start_from(self, ln_g: NDArray[np.float64], b_factor: NDArray[np.float64]) -> None:
+        """Set the scales from which to start, float64[n] each."""
+        columns = np.column_stack([ln_g, b_factor])
+        _drain(self.crew.work(_set_scales, each=[columns[numbers] for numbers in self._slices]))
+
+    def begin(self) -> None:
+        """Scale, merge and judge for the first time."""
+        self.say("Initial scaling and merging")
+        self.settle()
 
     def cycle(self) -> None:
         """Refine against the last merge, and scale and merge anew."""
         if self.settings.refines:
-            refine_blocks(self.crew, self.merged, MODELS[self.settings.model])
+            self.first_shapes = np.concatenate([shape.copy() for shape in self.crew.work(shapes)])
+            self.ways = refine_blocks(self.crew, self.merged, MODELS[self.settings.model])
         self.settle()
+
+    def finish(self) -> None:
+        """Scale for the last time."""
+        self.say("Final scaling and merging")
+        self.scale()
 
     def settle(self) -> None:
         """Scale, merge, leave out what does not agree, and compare each crystal with the merge."""
         self.scale()
-        self.merged = self._compared_with()
+        self._compare_with_merge()
         self._reject()
         self._show_residuals()
 
@@ -98,13 +127,14 @@ class PartialMerge:
 
     def column(self, number: int) -> NDArray[np.float64]:
         """Give a column of the crystals' states, float64[n]."""
-        return np.concatenate([state[:, number] for state in self.crew.work(_state)])
+        return np.concatenate([state[:, number] for state in self.crew.work(states)])
 
-    def _compared_with(self) -> NDArray[np.float64]:
+    def _compare_with_merge(self) -> None:
         if self._reference is not None:
-            return self._reference
+            self.merged, self.merged_sigma = self._reference, np.zeros(len(self.unique))
+            return
         whole = joined(self.means())
-        return merged_intensities(whole, LEAST_FOR_COMPARISON)
+        self.merged, self.merged_sigma = merged_intensities(whole, LEAST_FOR_COMPARISON), merged_sigmas(whole)
 
     def _reject(self) -> None:
         deltas = None
@@ -115,8 +145,7 @@ class PartialMerge:
             deltas = self.deltas = half_set_deltas_of(self.crew, whole)
             self.say(f"deltaCChalf = {100 * deltas.mean():f} ± {100 * deltas.std(ddof=1):f} %")
         self.status = newly_rejected(self.status, deltas, self.column(B_FACTOR), self.settings.max_b)
-        for _ in self.crew.work(_mark, each=[self.status[numbers] for numbers in self._slices]):
-            pass
+        _drain(self.crew.work(_mark, each=[self.status[numbers] for numbers in self._slices]))
         self._require_crystals()
 
     def _require_crystals(self) -> None:
@@ -140,8 +169,15 @@ class PartialMerge:
         self.say("Residuals: " + ", ".join(shown))
 
 
-def _state(block: CrystalBlock) -> tuple[CrystalBlock, NDArray[np.float64]]:
-    return block, block.state.copy()
+def _drain(reports: Iterable[object]) -> None:
+    """Have work done whose reports are of no interest."""
+    for _ in reports:
+        pass
+
+
+def _set_scales(block: CrystalBlock, columns: NDArray[np.float64]) -> tuple[CrystalBlock, None]:
+    block.state[:, LN_G], block.state[:, B_FACTOR] = columns[:, 0], columns[:, 1]
+    return block, None
 
 
 def _mark(block: CrystalBlock, status: NDArray[np.uint8]) -> tuple[CrystalBlock, None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import cos, inf, sin
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,9 +155,14 @@ class _Loader:
     def _correct(self, block: CrystalBlock) -> None:
         settings = self._settings
         if settings.polarisation is not None:
-            angle, fraction = settings.polarisation
-            packed_field = np.array([fraction, cos(angle), sin(angle)])
-            correct_polarisation(block.start, block.hkl, block.shape, packed_field, block.intensity, block.sigma)
+            correct_polarisation(
+                block.start,
+                block.hkl,
+                block.shape,
+                settings.polarisation.numbers,
+                block.intensity,
+                block.sigma,
+            )
         record(block, MODELS[settings.model])
 
     def _shapes(self, table: CrystalTable) -> NDArray[np.float64]:

@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from braggstream.kernels.partiality import GGPM, OFFSET, UNITY, XSPHERE
 from braggstream.model.point_group import PointGroup
+from braggstream.steps.merging.polarisation import Polarisation
 
 RANDOM = "random"
 MODELS: Mapping[str, int] = {"unity": UNITY, "xsphere": XSPHERE, "ggpm": GGPM, "offset": OFFSET, RANDOM: -1}
 """Models of partiality by name; the numbers are the kernels'."""
+
+
+HORIZONTAL = Polarisation()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -45,8 +49,8 @@ class PartialSettings:
     start_after: int = 0
     stop_after: int = 0
     """Crystals to skip, and accepted crystals after which to stop (0: none)."""
-    polarisation: tuple[float, float] | None = (0.0, 1.0)
-    """Angle of the electric field from horizontal [rad], and the polarised fraction; None: no correction."""
+    polarisation: Polarisation | None = HORIZONTAL
+    """Of the beam; None: no correction."""
     hold_free_set: bool = True
     """Hold 5 % of the observations out of refinement."""
     operators: tuple[NDArray[np.int32], ...] = ()

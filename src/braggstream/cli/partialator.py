@@ -1,0 +1,111 @@
+"""`partialator`: merge with scales, partialities and post-refinement."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from braggstream.cli.option_parser import Program, parse_options
+from braggstream.cli.partialator_options import GROUPS
+from braggstream.model.errors import UserError
+from braggstream.model.index_operators import ambiguity_operators, parse_operators
+from braggstream.model.point_group import point_group
+from braggstream.pipeline.partialator import PartialatorFiles, run_partialator
+from braggstream.steps.merging.polarisation import parse_polarisation
+from braggstream.steps.partialator.settings import MODELS, PartialSettings
+
+PROGRAM = Program(
+    name="partialator",
+    usage="partialator -i FILE -o FILE -y GROUP [options]",
+    description="Merge the crystals of stream files with scales, partialities and post-refinement.",
+    operands="streams",
+)
+HALVES = ("order", "hash")
+
+
+def run(words: Sequence[str]) -> int:
+    """Run `partialator` with the words after its name; gives the exit status."""
+    chosen = parse_options(words, GROUPS, program=PROGRAM)
+    settings, files = settings_of(chosen), files_of(chosen, words)
+    for note in _notes(chosen, settings):
+        _say(note)
+    run_partialator(files, settings, n_threads=chosen["j"], say=_say)
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def settings_of(chosen: dict[str, Any]) -> PartialSettings:
+    """Turn options into settings; raises `UserError` where they are wrong."""
+    if chosen["model"] not in MODELS:
+        raise UserError(f"--model={chosen['model']}: expected one of {', '.join(MODELS)}")
+    group = point_group(chosen["symmetry"])
+    polarisation = "none" if chosen["no_polarisation"] else chosen["polarisation"]
+    return PartialSettings(
+        symmetry=group,
+        model=chosen["model"],
+        n_cycles=chosen["iterations"],
+        scale=not chosen["no_scale"],
+        scale_b=not chosen["no_Bscale"],
+        refine=not chosen["no_pr"],
+        reject_by_half_sets=not chosen["no_deltacchalf"],
+        max_b=chosen["max_rel_B"],
+        min_measurements=chosen["min_measurements"],
+        max_adu=chosen["max_adu"],
+        min_resolution=0.0 if chosen["min_res"] is None else 1.0 / chosen["min_res"],
+        push_resolution=chosen["push_res"] / 10.0,
+        start_after=chosen["start_after"],
+        stop_after=chosen["stop_after"],
+        polarisation=parse_polarisation(polarisation),
+        hold_free_set=not chosen["no_free"],
+        operators=_operators(chosen),
+        force_bandwidth=chosen["force_bandwidth"],
+        force_radius=None if chosen["force_radius"] is None else chosen["force_radius"] / 10.0,
+        force_wavelength=chosen["force_lambda"],
+    )
+
+
+def _operators(chosen: dict[str, Any]) -> tuple[Any, ...]:
+    if chosen["operator"] is not None and chosen["apparent_symmetry"] is not None:
+        raise UserError("-w and --operator: expected one of them")
+    if chosen["operator"] is not None:
+        return tuple(parse_operators(chosen["operator"]))
+    if chosen["apparent_symmetry"] is not None:
+        return tuple(ambiguity_operators(point_group(chosen["apparent_symmetry"]), point_group(chosen["symmetry"])))
+    return ()
+
+
+def files_of(chosen: dict[str, Any], words: Sequence[str]) -> PartialatorFiles:
+    """Turn options into the names of files; raises `UserError` where they are wrong."""
+    inputs = (*(chosen["input"] or ()), *chosen["streams"])
+    if not inputs:
+        raise UserError("a stream file is needed: give it with -i")
+    if chosen["halves"] not in HALVES:
+        raise UserError(f"--halves={chosen['halves']}: expected one of {', '.join(HALVES)}")
+    has_logs = not chosen["no_logs"] and chosen["model"] != "unity"
+    return PartialatorFiles(
+        inputs=inputs,
+        output=chosen["output"],
+        parameters="" if chosen["no_params"] else chosen["output"] + ".params",
+        start_parameters=chosen["start_params"],
+        reference=chosen["reference"],
+        custom_split=chosen["custom_split"],
+        unmerged=chosen["unmerged_output"],
+        cell=chosen["output_cell"],
+        harvest=chosen["harvest_file"],
+        log_folder=chosen["log_folder"] if has_logs else None,
+        every_cycle=chosen["output_every_cycle"],
+        hash_halves=chosen["halves"] == "hash",
+        command_line=shlex.join(["partialator", *words]),
+    )
+
+
+def _notes(chosen: dict[str, Any], settings: PartialSettings) -> list[str]:
+    notes = []
+    if settings.symmetry.name in ("2", "m", "2/m"):
+        notes.append(f"Warning: point group {settings.symmetry.name!r} is taken with the unique axis c")
+    if chosen["reference"] is not None:
+        notes.append("Warning: with --reference the result depends on the reference")
+    return notes

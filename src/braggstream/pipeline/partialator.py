@@ -1,0 +1,314 @@
+"""`partialator` from its streams to its files; the command line is parsed elsewhere."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.formats.cell import write_cell
+from braggstream.formats.custom_split import CustomSplit, read_custom_split
+from braggstream.formats.hkl import read_hkl, write_hkl
+from braggstream.formats.merge_parameters import CrystalParameters, parameter_lines, read_start_parameters
+from braggstream.formats.stream_columns import StreamColumns, read_observations
+from braggstream.formats.unmerged import NAN_ESD, PARTIALITY_TOO_SMALL, unmerged_crystal
+from braggstream.kernels.crystal_columns import (
+    B_FACTOR,
+    IS_FITTED,
+    LEAST_PART,
+    LN_G,
+    SHAPE_RADIUS,
+    SHAPE_WAVELENGTH,
+)
+from braggstream.model.cell import UnitCell
+from braggstream.model.errors import UserError
+from braggstream.model.half_sets import half_of
+from braggstream.model.observations import Observations
+from braggstream.model.reflection_list import ReflectionList
+from braggstream.pipeline.partialator_logs import FINAL, PartialatorLogs
+from braggstream.steps.partialator.block import BLOCK, FLAGS, GOOD, REASONS, packed
+from braggstream.steps.partialator.crew import Threads
+from braggstream.steps.partialator.cycle import N_HALVES, PartialMerge
+from braggstream.steps.partialator.loading import Loaded, load_crystals
+from braggstream.steps.partialator.means import OUTSIDE, joined
+from braggstream.steps.partialator.scaling import Say
+from braggstream.steps.partialator.settings import PartialSettings
+from braggstream.steps.partialator.told import correlations, shapes, states, unmerged_rows
+
+DATASETS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartialatorFiles:
+    """Files that are read and written beside the settings of merging."""
+
+    inputs: tuple[str, ...]
+    output: str = "partialator.hkl"
+    parameters: str = ""
+    """Parameters of the crystals; as a rule the output's name and `.params`."""
+    start_parameters: str | None = None
+    reference: str | None = None
+    custom_split: str | None = None
+    unmerged: str | None = None
+    cell: str | None = None
+    harvest: str | None = None
+    log_folder: str | None = None
+    every_cycle: bool = False
+    hash_halves: bool = False
+    """Halves by the names of frames, and not by the order of the crystals."""
+    command_line: str = ""
+
+
+def run_partialator(files: PartialatorFiles, settings: PartialSettings, *, n_threads: int, say: Say) -> None:
+    """Merge; raises `UserError` where something given is wrong."""
+    if files.harvest is not None:
+        _write(files.harvest, [json.dumps({"merging": harvest(settings)}, indent=2) + "\n"])
+    split = None if files.custom_split is None else read_custom_split(files.custom_split)
+    streams = [read_observations(path, n_crystals=BLOCK, n_threads=n_threads) for path in files.inputs]
+    loaded = load_crystals(_chained(streams, settings), settings, bandwidth=streams[0].geometry.bandwidth)
+    _say_loaded(loaded, streams, say)
+    crew = Threads(loaded.blocks, n_threads)
+    try:
+        reference = None if files.reference is None else _reference(files.reference, loaded, settings)
+        merge = PartialMerge(loaded, settings, crew=crew, say=say, reference=reference)
+        _Job(merge, files, split, audit=streams[0].audit).run()
+    finally:
+        crew.close()
+
+
+def harvest(settings: PartialSettings) -> dict[str, Any]:
+    """Tell the settings as `--harvest-file` does."""
+    beam = settings.polarisation
+    return {
+        "partiality_model": settings.model,
+        "symmetry": settings.symmetry.name,
+        "scale": settings.scale,
+        "Bscale": settings.scale_b,
+        "post_refine": settings.refines,
+        "num_iterations": settings.n_cycles,
+        "polarisation_correction": beam and {"angle_from_horizontal_deg": beam.angle, "fraction": beam.fraction},
+        "deltaCChalf": settings.reject_by_half_sets,
+        "min_measurements_per_unique_reflection": settings.min_measurements,
+        "max_adu": _finite(settings.max_adu),
+        "min_resolution_invm": settings.min_resolution * 1e10,
+        "push_res_invm": _finite(settings.push_resolution * 1e10),
+    }
+
+
+class _Job:
+    """A merge and the files that come of it."""
+
+    def __init__(
+        self, merge: PartialMerge, files: PartialatorFiles, split: CustomSplit | None, *, audit: str
+    ) -> None:
+        self._merge, self._files, self._split, self._audit = merge, files, split, audit
+        self._say = merge.say
+        self._logs: PartialatorLogs | None = None
+
+    def run(self) -> None:
+        merge, files = self._merge, self._files
+        frames = list(merge.crystals.frames)
+        if files.start_parameters is not None:
+            scale, b_factor = read_start_parameters(files.start_parameters, len(frames))
+            merge.start_from(np.log(scale), b_factor)
+        if files.hash_halves:
+            numbers = np.concatenate(merge.crystals.numbers_in_frame).tolist()
+            merge.half = np.array([half_of(*frame, n) for frame, n in zip(frames, numbers, strict=True)])
+        datasets = self._datasets(frames)
+        if files.log_folder is not None:
+            self._logs = PartialatorLogs(files.log_folder)
+            if self._logs.existed:
+                self._say(f"The folder of logs {files.log_folder!r} exists: files of older runs may remain in it")
+        merge.begin()
+        self._log(0)
+        for cycle in range(1, merge.settings.n_cycles + 1):
+            self._say(f"Scaling and refinement cycle {cycle} of {merge.settings.n_cycles}")
+            merge.cycle()
+            self._log(cycle)
+            if files.every_cycle:
+                path = Path(files.output)
+                self._write_lists(str(path.with_name(f"iter{cycle:02d}_{path.name}")), merge.means())
+        merge.finish()
+        self._log(FINAL)
+        self._say_status()
+        self._write_all(frames, datasets)
+
+    def _log(self, cycle: int | str) -> None:
+        if self._logs is not None:
+            self._logs.write(self._merge, cycle, {} if cycle == FINAL else self._merge.ways)
+
+    def _say_status(self) -> None:
+        status = self._merge.status
+        self._say(f"{np.sum(status != GOOD)} bad crystals:")
+        for number, reason in REASONS.items():
+            self._say(f"{np.sum(status == number):6d} {reason}")
+        n_unfitted = int(np.sum(self._merge.column(IS_FITTED) == 0.0))
+        if self._merge.settings.scale and n_unfitted:
+            self._say(f"{n_unfitted} crystals could not be scaled in the last round and kept their scales")
+
+    def _write_all(self, frames: Sequence[tuple[str, str]], datasets: NDArray[np.int64] | None) -> None:
+        files = self._files
+        halves = self._merge.means()
+        notes = "\n".join(
+            [
+                "Generated by CrystFEL 0.12.0-compatible Braggstream",
+                files.command_line,
+                "Audit information from stream:",
+                self._audit,
+            ]
+        )
+        self._write_lists(files.output, halves, notes)
+        if self._split is not None and datasets is not None:
+            self._write_datasets(self._split, datasets)
+        if files.unmerged is not None:
+            _write(files.unmerged, self._unmerged(frames))
+        self._write_cell()
+        if files.parameters:
+            _write(files.parameters, parameter_lines(self._parameters(frames, joined(halves)[:, 1])))
+
+    def _write_lists(self, path: str, halves: NDArray, notes: str = "") -> None:
+        whole, first, second = self._merge.lists(np.stack([joined(halves), *halves]))
+        for suffix, found in (("", replace(whole, notes=notes)), ("1", first), ("2", second)):
+            write_hkl(path + suffix, found)
+
+    def _datasets(self, frames: Sequence[tuple[str, str]]) -> NDArray[np.int64] | None:
+        if self._split is None:
+            return None
+        found = np.array([self._split.of(*frame) for frame in frames])
+        for number, name in enumerate(self._split.names):
+            self._say(f"{np.sum(found == number):6d} crystals in data set {name}")
+        self._say(f"{np.sum(found < 0):6d} crystals in none")
+        return found
+
+    def _write_datasets(self, split: CustomSplit, datasets: NDArray[np.int64]) -> None:
+        merge = self._merge
+        for first in range(0, len(split.names), DATASETS_AT_ONCE):
+            names = split.names[first : first + DATASETS_AT_ONCE]
+            here = (datasets >= first) & (datasets < first + len(names))
+            groups = np.where(here, N_HALVES * (datasets - first) + merge.half, OUTSIDE)
+            means = merge.means(groups, n_groups=N_HALVES * len(names))
+            for number, name in enumerate(names):
+                if np.any((datasets == first + number) & (merge.status == GOOD)):
+                    halves = means[N_HALVES * number : N_HALVES * (number + 1)]
+                    self._write_lists(_with_name(self._files.output, name), halves)
+                else:
+                    self._say(f"No crystals in data set {name}: no list is written")
+
+    def _unmerged(self, frames: Sequence[tuple[str, str]]) -> Iterator[str]:
+        merge, number = self._merge, 0
+        for rows, has_nan, start in merge.crew.work(unmerged_rows, merge.unique):
+            remarks = np.where(rows[:, 5] < LEAST_PART, PARTIALITY_TOO_SMALL, 0) | np.where(has_nan, NAN_ESD, 0)
+            for begin, end in zip(start[:-1].tolist(), start[1:].tolist(), strict=True):
+                yield unmerged_crystal(
+                    number,
+                    *frames[number],
+                    is_flagged=bool(merge.status[number] != GOOD),
+                    rows=rows[begin:end, :5],
+                    remarks=remarks[begin:end].astype(np.uint8),
+                )
+                number += 1
+
+    def _write_cell(self) -> None:
+        merge = self._merge
+        chosen = np.flatnonzero(merge.status == GOOD)
+        axes = np.concatenate(list(merge.crew.work(shapes)))[chosen, :9].reshape(-1, 3, 3)
+        first = int(chosen[0])
+        for table in merge.crystals.tables:
+            if first < len(table):
+                break
+            first -= len(table)
+        text = write_cell(mean_cell(axes, *table.lattice_of(first)))
+        self._say(f"Mean cell of {len(chosen)} crystals:\n{text}")
+        if self._files.cell is not None:
+            _write(self._files.cell, [text])
+
+    def _parameters(
+        self, frames: Sequence[tuple[str, str]], merged: NDArray[np.float64]
+    ) -> Iterator[CrystalParameters]:
+        merge = self._merge
+        state = np.concatenate(list(merge.crew.work(states)))
+        shape = np.concatenate(list(merge.crew.work(shapes)))
+        cc = np.concatenate(list(merge.crew.work(correlations, merged)))
+        for n, (filename, event) in enumerate(frames):
+            yield CrystalParameters(
+                scale=float(np.exp(state[n, LN_G])),
+                b_factor=float(state[n, B_FACTOR]),
+                flag=FLAGS[int(merge.status[n])],
+                radius=float(shape[n, SHAPE_RADIUS]),
+                wavelength=float(shape[n, SHAPE_WAVELENGTH]),
+                cc=float(cc[n]),
+                delta=float(merge.deltas[n]),
+                filename=filename,
+                event=event,
+            )
+
+
+def mean_cell(axes: NDArray[np.float64], lattice_type: Any, centring: Any, unique_axis: str) -> UnitCell:
+    """Give the cell with the mean lengths and angles of crystals with these reciprocal axes, float64[n, 3, 3]."""
+    cells = [UnitCell.from_direct_axes(np.linalg.inv(one).T).parameters for one in axes]
+    a, b, c, alpha, beta, gamma = np.mean(cells, axis=0).tolist()
+    return UnitCell(
+        a=a,
+        b=b,
+        c=c,
+        alpha=alpha,
+        beta=beta,
+        gamma=gamma,
+        lattice_type=lattice_type,
+        centring=centring,
+        unique_axis=unique_axis,
+    )
+
+
+def _chained(streams: Iterable[StreamColumns], settings: PartialSettings) -> Iterator[Observations]:
+    for stream in streams:
+        yield from stream
+
+
+def _say_loaded(loaded: Loaded, streams: Sequence[StreamColumns], say: Say) -> None:
+    crystals = loaded.crystals
+    for stream in streams:
+        for notice in stream.notices:
+            say(notice)
+    for reason, number in crystals.skipped.items():
+        say(f"{number} crystals skipped: {reason}")
+    if crystals.n_saturated:
+        say(f"{crystals.n_saturated} observations left out by --max-adu")
+    if crystals.n_not_finite:
+        say(f"{crystals.n_not_finite} observations left out: their intensity is no finite number")
+    say(f"{len(crystals)} crystals of {crystals.n_read} accepted, {len(loaded.unique)} unique reflections")
+
+
+def _reference(path: str, loaded: Loaded, settings: PartialSettings) -> NDArray[np.float64]:
+    """Give reference intensities by unique reflection, NaN where the file has none."""
+    found: ReflectionList = read_hkl(path)
+    keys, mine = packed(settings.symmetry.asymmetric(found.hkl)), packed(loaded.unique)
+    order = np.argsort(keys, kind="stable")
+    keys, intensity = keys[order], found.intensity[order]
+    place = np.searchsorted(keys, mine).clip(max=max(len(keys) - 1, 0))
+    if not len(keys) or not np.any(keys[place] == mine):
+        raise UserError("the reference has no reflection in common with the crystals", path=path)
+    return np.where(keys[place] == mine, intensity[place], np.nan)
+
+
+def _with_name(output: str, name: str) -> str:
+    """Put the name of a data set before the last dot of a file's name."""
+    path = Path(output)
+    return str(path.with_name(f"{path.stem}-{name}{path.suffix}"))
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _write(path: str, texts: Iterable[str]) -> None:
+    try:
+        with Path(path).open("w", encoding="utf-8", errors="surrogateescape") as file:
+            for text in texts:
+                file.write(text)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None
