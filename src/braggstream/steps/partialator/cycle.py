@@ -9,6 +9,7 @@ from braggstream.kernels.crystal_columns import B_FACTOR, LN_G, N_SHAPE, REJECTE
 from braggstream.kernels.crystal_residuals import LINEAR, LINEAR_FREE, LOG, LOG_FREE, N_RESIDUALS, overall_cc_half
 from braggstream.model.errors import UserError
 from braggstream.model.reflection_list import ReflectionList
+from braggstream.steps.partialator.ambiguity import reindex, resolve_ambiguity
 from braggstream.steps.partialator.block import GOOD, CrystalBlock
 from braggstream.steps.partialator.crew import Crew, Threads
 from braggstream.steps.partialator.judging import half_set_deltas_of, newly_rejected, residuals_of
@@ -60,6 +61,8 @@ class PartialMerge:
         self.residuals = np.empty((n, N_RESIDUALS))
         self.merged = self.merged_sigma = np.full(len(self.unique), np.nan)
         """What crystals are compared with, and its errors, float64[n_unique]."""
+        self.labels = np.zeros(n, np.int64)
+        """Operator by which each crystal was reindexed, from 1, int64[n]; 0: none."""
         self.ways: Ways = {}
         self.first_shapes = np.empty((0, N_SHAPE))
         """How crystals were refined in the last cycle, and what they were before, float64[n, N_SHAPE]."""
@@ -79,6 +82,7 @@ class PartialMerge:
 
     def begin(self) -> None:
         """Scale, merge and judge for the first time."""
+        self._resolve_ambiguity()
         self.say("Initial scaling and merging")
         self.settle()
 
@@ -128,6 +132,21 @@ class PartialMerge:
     def column(self, number: int) -> NDArray[np.float64]:
         """Give a column of the crystals' states, float64[n]."""
         return np.concatenate([state[:, number] for state in self.crew.work(states)])
+
+    def _resolve_ambiguity(self) -> None:
+        """Give every crystal the choice of indices that agrees with the others, if there are choices."""
+        settings = self.settings
+        if not settings.operators:
+            return
+        found = resolve_ambiguity(self.crew, self.unique, settings.operators, settings.symmetry)
+        share = f"{100 * found.agreement:.1f} % of the crystals have one choice from either half of the reflections"
+        if not found.is_resolved:
+            self.say(f"Indexing ambiguity: not resolved, nothing is reindexed; {share}")
+            return
+        self.say(f"Indexing ambiguity: {share}; {np.count_nonzero(found.labels)} of {len(found.labels)} reindexed")
+        model = MODELS[settings.model]
+        reindex(self.crew, found.labels, self.unique, settings.operators, settings.symmetry, model)
+        self.labels = found.labels
 
     def _compare_with_merge(self) -> None:
         if self._reference is not None:
