@@ -1,15 +1,17 @@
 """`partialator`: merge with scales, partialities and post-refinement."""
 
-import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.cli.partialator_options import GROUPS
+from braggstream.cli.process_hkl import notes_of
 from braggstream.model.errors import UserError
 from braggstream.model.index_operators import ambiguity_operators, parse_operators
-from braggstream.model.point_group import point_group
+from braggstream.model.point_group import LACKS_AXIS, point_group
 from braggstream.pipeline.partialator import PartialatorFiles, run_partialator
 from braggstream.steps.merging.polarisation import parse_polarisation
 from braggstream.steps.partialator.settings import MODELS, PartialSettings
@@ -82,6 +84,7 @@ def files_of(chosen: dict[str, Any], words: Sequence[str]) -> PartialatorFiles:
     inputs = (*(chosen["input"] or ()), *chosen["streams"])
     if not inputs:
         raise UserError("a stream file is needed: give it with -i")
+    _check_output(chosen["output"], inputs)
     if chosen["halves"] not in HALVES:
         raise UserError(f"--halves={chosen['halves']}: expected one of {', '.join(HALVES)}")
     has_logs = not chosen["no_logs"] and chosen["model"] != "unity"
@@ -98,14 +101,23 @@ def files_of(chosen: dict[str, Any], words: Sequence[str]) -> PartialatorFiles:
         log_folder=chosen["log_folder"] if has_logs else None,
         every_cycle=chosen["output_every_cycle"],
         hash_halves=chosen["halves"] == "hash",
-        command_line=shlex.join(["partialator", *words]),
+        notes_of=partial(notes_of, ("partialator", *words)),
     )
+
+
+def _check_output(output: str, inputs: Sequence[str]) -> None:
+    """Refuse to write over an input, or where nothing can be written: before the work, not after it."""
+    if any(Path(output).resolve() == Path(path).resolve() for path in inputs):
+        raise UserError(f"--output={output} would overwrite an input: give another name")
+    if not Path(output).parent.is_dir():
+        raise UserError(f"--output={output}: there is no folder {Path(output).parent}")
 
 
 def _notes(chosen: dict[str, Any], settings: PartialSettings) -> list[str]:
     notes = []
-    if settings.symmetry.name in ("2", "m", "2/m"):
-        notes.append(f"Warning: point group {settings.symmetry.name!r} is taken with the unique axis c")
+    if settings.symmetry.name in LACKS_AXIS:
+        name = settings.symmetry.name
+        notes.append(f"Warning: the unique axis of {name} is taken to be c: {name}_uab would be b")
     if chosen["reference"] is not None:
         notes.append("Warning: with --reference the result depends on the reference")
     return notes

@@ -2,8 +2,8 @@
 
 For two choices: the leading vector of the matrix of agreement between crystals, by power iteration over pairs of
 reflections that the ambiguity swaps, at a cost that is linear in the number of observations.  For any number: the
-correlation of each crystal, in each of its choices, with the mean of the others, again and again.  Brehm & Diederichs
-(2014), doi:10.1107/S1399004713025431, compare all pairs of crystals instead.
+correlation of each crystal, in each of its choices, with the mean of the others, again and again.  (All pairs of
+crystals are compared by Brehm & Diederichs 2014, doi:10.1107/S1399004713025431.)
 """
 
 from math import sqrt

@@ -61,7 +61,9 @@ def resolve_ambiguity(crew: Crew, unique: NDArray[np.int32], operators: Operator
     shells = np.linspace(0.0, float(max(crew.work(_largest_s2), default=1.0)) * (1.0 + 1e-9), N_SHELLS + 1)
     totals = sum(crew.work(_shell_sums, shells), np.zeros((N_SHELLS, 2)))
     means = totals[:, 0] / np.maximum(totals[:, 1], 1.0)
-    work = _Work(crew, len(unique), list(crew.work(_imaged, keys, tuple(operators), group, shells, means)))
+    images = list(crew.work(_imaged, keys, tuple(operators), group, shells, means))
+    is_swap = len(operators) == 1 and (operators[0] @ operators[0]).tolist() in group.operators.tolist()
+    work = _Work(crew, len(unique), images, is_swap=is_swap)
     agreement = agreement_of(work.labels(0), work.labels(1), 1 + len(operators))
     return Choices(labels=work.labels(ALL), agreement=agreement)
 
@@ -82,15 +84,16 @@ def reindex(
 class _Work:
     """Passes over the blocks; `images` are theirs."""
 
-    def __init__(self, crew: Crew, n_unique: int, images: list[_Images]) -> None:
+    def __init__(self, crew: Crew, n_unique: int, images: list[_Images], *, is_swap: bool) -> None:
         self._crew, self._n_unique, self._images = crew, n_unique, images
         self._numbers = list(crew.work(lambda block: (block, block.numbers)))
         self._n = self._numbers[-1].stop if self._numbers else 0
+        self._is_swap = is_swap
         self._n_choices = images[0].uid.shape[0] if images else 1
 
     def labels(self, half: int) -> NDArray[np.int64]:
         random = np.random.default_rng(SEED)
-        if self._n_choices == 2:
+        if self._is_swap:
             return self._polished((self._leading(half, random) < 0).astype(np.int64), half)
         best, found = -np.inf, np.zeros(self._n, np.int64)
         among = np.arange(self._n) < N_FIRST
