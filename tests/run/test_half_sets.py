@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from braggstream.model.half_sets import half_of
+from braggstream.model.half_sets import HalfSets, half_of
 
 
 def test_the_half_is_the_lowest_bit_of_the_digest_that_the_page_states():
@@ -19,3 +19,10 @@ def test_halves_are_balanced_and_do_not_follow_what_alternates():
 
 def test_a_name_that_is_no_text_has_a_half():
     assert half_of("run\udcff.h5", "//1", 1) in (0, 1)
+
+
+def test_crystals_of_a_frame_are_counted_wherever_the_blocks_end():
+    frames = [("a.h5", "//0", 1), ("a.h5", "//1", 2), ("a.h5", "//1", 2), ("a.h5", "//1", 2), ("a.h5", "//2", 3)]
+    expected = [half_of(frame[0], frame[1], n) for frame, n in zip(frames, (1, 1, 2, 3, 1), strict=True)]
+    halves = HalfSets()
+    assert halves.of(frames[:3]) + halves.of(frames[3:]) == expected

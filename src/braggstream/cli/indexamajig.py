@@ -11,6 +11,7 @@ from typing import Any, Literal
 from braggstream.cli.config_file import read_options, write_config
 from braggstream.cli.device_choice import settings_on_device
 from braggstream.cli.harvest import write_harvest
+from braggstream.cli.live_merge_options import check_ambiguity, live_merge_settings
 from braggstream.cli.provenance import Provenance
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
@@ -127,12 +128,14 @@ def understand_options(words: Sequence[str], options: dict[str, Any]) -> Session
     settings, notices = settings_on_device(settings, options["device"])
     for notice in notices:
         _say(notice)
+    live_merge = live_merge_settings(options)
+    check_ambiguity(live_merge, settings.indexing.target_cell)
     return Session(
         geometry=geometry,
         settings=settings,
         source=source,
         output=_output(options, words, settings),
-        run=_run(options),
+        run=replace(_run(options), live_merge=live_merge),
     )
 
 
@@ -182,6 +185,8 @@ def _frame(options: dict[str, Any]) -> FrameSettings:
         raise UserError(f"--data-format={data_format}: expected one of {', '.join(DATA_FORMATS)}")
     if highres is not None and not highres > 0:
         raise UserError(f"--highres={highres:g}: expected a resolution in Å, above zero")
+    if options["merge_by"] is not None and options["merge_by"] not in headers[:MAX_COPIED_HEADERS]:
+        headers = (options["merge_by"], *headers)  # The stream file has to tell the groups apart, too.
     if len(headers) > MAX_COPIED_HEADERS:
         _say(f"--copy-header: only the first {MAX_COPIED_HEADERS} of {len(headers)} headers are copied")
     return FrameSettings(

@@ -6,6 +6,7 @@ One row an option.  The parser, `--help` and the reference page in the documenta
 from math import inf
 
 from braggstream.cli.engine_options import ENGINE_GROUPS
+from braggstream.cli.live_merge_options import LIVE_OPTIONS
 from braggstream.cli.option import Option, off, option, undo
 from braggstream.cli.run_options import RUN_OPTIONS
 from braggstream.model.data_formats import DATA_FORMATS
@@ -276,6 +277,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         option("--fix-bandwidth", "ignored", "obsolete: set bandwidth in the geometry file"),
     ),
+    "Live merging": LIVE_OPTIONS,
     "Running": (
         option("-j", "integer", "worker processes", default=1, argument="N"),
         off("--cpu-pin", "bind worker k to processor k"),

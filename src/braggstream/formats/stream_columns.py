@@ -62,6 +62,15 @@ def read_observations(path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threa
     return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads)
 
 
+def observations_of(chunks: bytes) -> Observations | None:
+    """Read the crystals of whole chunks, as they stand in a stream file; None where there are none.
+
+    Panels are not told apart, which takes the geometry.
+    """
+    piece = _Piece(np.frombuffer(chunks, np.uint8), *_name_table(()))
+    return piece.observations(()) if piece.counts[text.CRYSTALS] else None
+
+
 class StreamColumns:
     """The crystals of a stream file as blocks of columns."""
 

@@ -4,6 +4,7 @@ The order in which crystals arrive, a restart, and the program that merges do no
 and `process_hkl --half` make the same halves from the same stream file.
 """
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 
@@ -25,3 +26,20 @@ def half_of(filename: str, event: str, number: int) -> int:
     """
     name = f"{filename}\n{event}\n{number}".encode("utf-8", "surrogateescape")
     return blake2b(name, digest_size=8).digest()[0] & 1
+
+
+class HalfSets:
+    """Halves of crystals that come frame by frame, those of one frame after each other."""
+
+    def __init__(self) -> None:
+        self._frame: tuple[str, str, int] | None = None
+        self._number = 0
+
+    def of(self, frames: Iterable[tuple[str, str, int]]) -> list[int]:
+        """Give the half of each crystal, by file name, event and serial number of its frame."""
+        halves = []
+        for frame in frames:
+            self._number = self._number + 1 if frame == self._frame else 1
+            self._frame = frame
+            halves.append(half_of(frame[0], frame[1], self._number))
+        return halves

@@ -19,6 +19,8 @@ class ChoiceSettings:
     """Merge at most so many, 0 is all (`--stop-after`)."""
     parity: Parity = "all"
     """Only crystals with an even or odd number, counted from 1 over all files (`--even-only`, `--odd-only`)."""
+    half: int | None = None
+    """Only crystals of this half set, 0 or 1, as `model.half_sets` tells it (`--half`, which counts from 1)."""
     least_resolution: float = 0.0
     """Leave out crystals whose apparent resolution 1/d is less [Å⁻¹] (`--min-res`)."""
 

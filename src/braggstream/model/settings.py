@@ -5,6 +5,7 @@ from math import inf
 from typing import Literal
 
 from braggstream.model.cell import UnitCell
+from braggstream.model.live_merge_settings import LiveMergeSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -374,3 +375,5 @@ class RunSettings:
     """Bind worker k to processor k (`--cpu-pin`)."""
     temp_dir: str = "."
     """Where temporary folders are made (`--temp-dir`)."""
+    live_merge: LiveMergeSettings | None = None
+    """How crystals are merged while the session runs; None: not at all (`--live-merge`)."""

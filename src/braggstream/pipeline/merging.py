@@ -78,7 +78,7 @@ def merge_blocks(source: ObservationFile, merger: MeanMerger, choice: CrystalCho
     """Merge the chosen crystals of a file; it is read no further than needed."""
     with closing(_blocks(source)) as blocks:
         for block in blocks:
-            chosen = choice.choose(block.crystals.resolution_limit)
+            chosen = choice.choose(block.crystals)
             merger.add(block if chosen.all() else block.take(chosen))
             if choice.is_complete:
                 return

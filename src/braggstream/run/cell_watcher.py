@@ -10,6 +10,7 @@ from braggstream.formats.cell import write_cell
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
+from braggstream.run.watching import Watcher
 from braggstream.sinks.replaced_file import replace_file
 from braggstream.steps.indexing.methods import KNOWN_CELL_METHOD
 
@@ -26,7 +27,7 @@ LEAST_PART = 0.3
 """Of all crystals; in the end, and for a further cell to be told."""
 
 
-class CellWatcher:
+class CellWatcher(Watcher):
     """Sorts the cells of the first hits; once one is clear, the frames that follow are indexed with it."""
 
     def __init__(self, setup: Setup, say: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ from braggstream.model.geometry import DetectorOffset, Geometry
 from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.pipeline.offset_consensus import Consensus, OffsetConsensus
+from braggstream.run.watching import Watcher
 from braggstream.sinks.replaced_file import replace_file
 
 MIN_CRYSTALS = 8
@@ -36,7 +37,7 @@ SIGNIFICANT = 9.0
 """The squared distance, in standard deviations, from which on a change is one."""
 
 
-class GeometryWatcher:
+class GeometryWatcher(Watcher):
     """Collects what crystals know of the detector, moves it for the frames that follow, writes a geometry file."""
 
     def __init__(self, setup: Setup, say: Callable[[str], None]) -> None:

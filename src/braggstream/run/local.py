@@ -137,6 +137,7 @@ def _run_session(
             say=report.say,
         )
         watchers = make_watchers(setup, run, report.say)
+        report.more_lines = [watcher.status_line for watcher in watchers]
         session = Session(
             ledger,
             report,
@@ -250,7 +251,17 @@ class Session:
             self._intake.open()
         if self._is_open and self._is_listening and not self._held.has_tasks:
             self._take()
+        self._heed_watchers()
         self._report.turn()
+
+    def _heed_watchers(self) -> None:
+        """Let watchers do what is due; one of them may have what was wished for."""
+        for watcher in self._watchers:
+            reason = watcher.turn()
+            if reason and not self._is_stopping:
+                self._report.say(f"{reason}: stopping; finishing {self._supervisor.n_open} frames.")
+                self._intake.wind_down()
+                self._is_stopping = True
 
     def _heed_cell(self) -> None:
         """See to the results that wait for the unit cell."""
@@ -324,6 +335,8 @@ class Session:
         for outcome in outcomes:
             self._ledger.settle(outcome)
             self._report.outcome(outcome)
+            for watcher in self._watchers:
+                watcher.recorded(outcome)
 
     def _end(self, error: BaseException) -> None:
         """Stop to take frames because of an error; it is raised when those in flight are finished."""
@@ -349,6 +362,7 @@ class Session:
         poller.register(self._stop.descriptor, zmq.POLLIN)
         pollables: list[Any] = [self._supervisor.descriptor]
         deadlines = [self._supervisor.deadline(), self._report.deadline(), self._output.deadline()]
+        deadlines += [watcher.deadline() for watcher in self._watchers]
         if self._is_open and self._is_listening:
             pollables += self._intake.pollables()
             deadlines.append(self._intake.deadline())

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TextIO
 
@@ -29,6 +30,8 @@ class Report:
         self._has_bar = False
         self.total: int | None = None
         """Frames that there will be, where that is known."""
+        self.more_lines: Sequence[Callable[[], str]] = ()
+        """What else is told below each status line."""
 
     def say(self, line: str) -> None:
         """Write a line; what came from outside cannot steer the terminal."""
@@ -70,6 +73,8 @@ class Report:
         self._tell_suppressed()
         self.say(self._ledger.ledger_line(is_final=False))
         self.say(self._ledger.status_line(rate))
+        for line in filter(None, (tell() for tell in self.more_lines)):
+            self.say(line)
 
     def _say_limited(self, kind: str, line: str) -> None:
         self._n_lines[kind] += 1

@@ -1,6 +1,7 @@
 """Watchers: what a session learns from its frames while it runs."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 from braggstream.formats.wire import FrameOutcome, Setup
@@ -19,6 +20,22 @@ class Watcher(Protocol):
         """
         ...
 
+    def recorded(self, outcome: FrameOutcome) -> None:
+        """Learn from a frame that is final: its chunk is in the stream file, if it has one."""
+        return
+
+    def deadline(self) -> float:
+        """Give the time of what is to be done without a frame [s, monotonic]; infinite for nothing."""
+        return inf
+
+    def turn(self) -> str:
+        """Do what is due; tells why the session is to end in good order, and nothing where it is not."""
+        return ""
+
+    def status_line(self) -> str:
+        """Tell what goes below the status line; nothing where there is nothing to tell."""
+        return ""
+
     def finish(self) -> dict[str, Any]:
         """Tell and write what was learned when the session ends; gives what goes into the JSON summary."""
         ...
@@ -35,4 +52,8 @@ def make_watchers(setup: Setup, run: RunSettings, say: Callable[[str], None]) ->
         from braggstream.run.cell_watcher import CellWatcher
 
         watchers.append(CellWatcher(setup, say))
+    if run.live_merge is not None:
+        from braggstream.run.live_merge_watcher import LiveMergeWatcher
+
+        watchers.append(LiveMergeWatcher(setup, run.live_merge, say))
     return watchers

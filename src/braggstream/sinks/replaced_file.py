@@ -5,13 +5,13 @@ import tempfile
 from pathlib import Path
 
 
-def replace_file(path: str, text: str) -> None:
-    """Write a text file, replacing an older one in one step: a reader never sees half of it; raises `OSError`."""
+def replace_file(path: str, content: str | bytes) -> None:
+    """Write a file, replacing an older one in one step: a reader never sees half of it; raises `OSError`."""
     target = Path(path)
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             os.fchmod(file.fileno(), 0o666 & ~_umask())
         Path(name).replace(target)
     except BaseException:

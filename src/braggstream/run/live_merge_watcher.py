@@ -1,0 +1,332 @@
+"""`--live-merge`: merged intensities and their figures of merit while the session runs.
+
+What goes into the stream file is merged, and in the order in which it is written: so a checkpoint needs to know no
+more than how far into the file it has come, and after a restart the rest is read from there.
+"""
+
+import contextlib
+import json
+import signal
+import stat
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+from time import monotonic, thread_time
+from types import FrameType
+from typing import Any
+
+from braggstream.formats.live_checkpoint import checkpoint_bytes, read_checkpoint
+from braggstream.formats.stream_tail import read_tail, witness
+from braggstream.formats.wire import FrameOutcome, Setup
+from braggstream.model.adjustments import Adjustments
+from braggstream.model.cell import UnitCell
+from braggstream.model.errors import BraggstreamError
+from braggstream.model.live_merge_settings import LiveMergeSettings
+from braggstream.model.point_group import point_group
+from braggstream.model.reflection_list import ReflectionList
+from braggstream.run.watching import Watcher
+from braggstream.sinks.live_lists import group_file, write_lists
+from braggstream.sinks.replaced_file import replace_file
+from braggstream.steps.merging.live_figures import FigureLimits
+from braggstream.steps.merging.live_goals import parse_goal
+from braggstream.steps.merging.live_input import LiveInput, split_chunks
+from braggstream.steps.merging.live_merge import LiveMerge
+from braggstream.steps.merging.live_operators import live_operators
+from braggstream.steps.merging.live_state import state_of, take_state
+from braggstream.steps.merging.live_summary import LiveSummary
+from braggstream.steps.merging.live_warm import warm_up_live_kernels
+from braggstream.steps.merging.polarisation import parse_polarisation
+
+UPDATE_S = 1.5
+"""Figures are at most so old, and what a turn of the session's loop takes."""
+WAKE_S = 0.5
+"""So soon a wish for a snapshot is seen."""
+CHECKPOINT_S = 30.0
+SAME_CELL = 0.02
+"""Cells that differ by less are one, for a checkpoint [relative]."""
+
+
+class LiveMergeWatcher(Watcher):
+    """Merges the crystals that are written, and tells, writes and keeps what it has."""
+
+    def __init__(self, setup: Setup, chosen: LiveMergeSettings, say: Callable[[str], None]) -> None:
+        self._chosen = chosen
+        self._stream = setup.output.stream_file
+        self._say = say
+        self._input = LiveInput(parse_polarisation(chosen.polarisation), chosen.merge_by)
+        self._goals = tuple(parse_goal(text) for text in chosen.goals)
+        self._started = monotonic()
+        self._time_before = 0.0
+        """Time that the session took before it was killed [s]."""
+        self._merge: LiveMerge | None = None
+        self._is_reading_back = stat.S_ISREG(Path(self._stream).stat().st_mode)
+        self._place = 0
+        """End of what is merged, in the stream file [bytes]."""
+        self._is_new = False
+        """Whether something has been merged that the figures do not show yet."""
+        self._is_kept = True
+        """Whether the checkpoint has all of it."""
+        self._updated = self._kept = self._listed = monotonic()
+        self._wants_lists = False
+        self._complaints: set[str] = set()
+        self._seconds = 0.0
+        self._n_unreadable = 0
+        self._signal_before = self._listen()
+        self._is_restarted = setup.output.append
+        warm_up_live_kernels()
+        cell = setup.settings.indexing.target_cell
+        if cell is not None:
+            self._begin(cell)
+
+    # ---- what the session calls ----------------------------------------------------------------------------
+
+    def see(self, outcome: FrameOutcome, adjustments: Adjustments) -> Adjustments | None:
+        """Begin when the unit cell becomes known."""
+        if self._merge is None and adjustments.indexing is not None:
+            cell = adjustments.indexing.target_cell
+            if cell is not None:
+                self._begin(cell)
+        return None
+
+    def recorded(self, outcome: FrameOutcome) -> None:
+        """Merge the crystals of a frame whose chunk was written."""
+        if self._merge is None or not outcome.chunk:
+            return
+        if outcome.n_crystals:
+            self._take(outcome.chunk)
+        self._place += len(outcome.chunk)
+
+    def deadline(self) -> float:
+        """Give the time of what is due next [s, monotonic]."""
+        if self._merge is None:
+            return inf
+        due = self._updated + UPDATE_S if self._is_new else inf
+        return min(due, monotonic() + WAKE_S)
+
+    def turn(self) -> str:
+        """Do what is due; tells why the session is to end, if it is."""
+        if self._merge is None:
+            return ""
+        now = monotonic()
+        if self._is_new and now >= self._updated + UPDATE_S:
+            self._update()
+        if self._wants_lists or now >= self._listed + self._chosen.snapshot_every_s:
+            self._write_lists()
+        if not self._is_kept and now >= self._kept + CHECKPOINT_S:
+            self._keep()
+        if self._chosen.stop_at_goal and self._summary.is_at_goal:
+            return "All goals are reached"
+        return ""
+
+    def status_line(self) -> str:
+        """Tell the figures."""
+        return "" if self._merge is None else self._summary.line(self._merge)
+
+    def finish(self) -> dict[str, Any]:
+        """Write everything; gives what goes into the JSON summary."""
+        self._unlisten()
+        if self._merge is None:
+            self._say("Live merge: there was no unit cell, so nothing was merged.")
+            return {"live_merge": None}
+        self._keep()
+        self._merge.conclude()
+        self._update()
+        names = self._write_lists()
+        self._say(self._summary.line(self._merge))
+        if self._merge.n_held:
+            self._say(
+                f"Live merge: {self._merge.n_held} crystals are not merged: how they are indexed is not clear."
+            )
+        if names:
+            self._say(f"Live merge: lists are in {', '.join(names)}.")
+        return {"live_merge": self._values()}
+
+    # ---- merging -------------------------------------------------------------------------------------------
+
+    def _begin(self, cell: UnitCell) -> None:
+        """Begin with what a checkpoint and the stream file hold already."""
+        chosen, group = self._chosen, point_group(self._chosen.symmetry)
+        self._cell = cell
+        self._operators = live_operators(cell, group, chosen.ambiguity)
+        limits = FigureLimits(
+            low=chosen.low, high=chosen.high, n_shells=chosen.n_shells, least=chosen.min_measurements
+        )
+        self._summary = LiveSummary.of(cell, group, limits, self._goals)
+        self._merge = self._new_merge()
+        if self._is_reading_back:
+            size = Path(self._stream).stat().st_size
+            if self._is_restarted:
+                self._resume(size)
+            self._read_back(size)
+
+    def _new_merge(self) -> LiveMerge:
+        group = point_group(self._chosen.symmetry)
+        return LiveMerge(self._cell, group, is_scaled=self._chosen.scale, operators=self._operators)
+
+    def _take(self, chunk: bytes) -> None:
+        """Merge the crystals of a chunk."""
+        begun = thread_time()
+        assert self._merge is not None
+        for crystal in self._input.crystals(chunk):
+            self._merge.add(crystal)
+            self._is_new, self._is_kept = True, False
+        self._seconds += thread_time() - begun
+
+    def _read_back(self, size: int) -> None:
+        """Merge what the stream file holds beyond the checkpoint."""
+        assert self._merge is not None
+        before = self._merge.n_crystals
+        try:
+            for piece in read_tail(self._stream, self._place, size):
+                for chunk in split_chunks(piece):
+                    self._take(chunk)
+        except OSError as error:
+            self._complain(f"cannot read {self._stream}: {error.strerror or error}")
+        self._place = size
+        if self._merge.n_crystals > before:
+            self._say(f"Live merge: {self._merge.n_crystals - before} crystals are taken from {self._stream}.")
+
+    # ---- figures and lists ---------------------------------------------------------------------------------
+
+    def _update(self) -> None:
+        begun = thread_time()
+        assert self._merge is not None
+        self._summary.update(self._merge, self._time)
+        self._is_new, self._updated = False, monotonic()
+        with self._complaining():
+            replace_file(f"{self._chosen.prefix}.json", json.dumps(self._values(), allow_nan=False))
+        self._seconds += thread_time() - begun
+
+    @property
+    def _time(self) -> float:
+        return self._time_before + monotonic() - self._started
+
+    def _values(self) -> dict[str, Any]:
+        chosen = self._chosen
+        return {
+            "updated": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "symmetry": chosen.symmetry,
+            "scaled": chosen.scale,
+            "min_measurements": chosen.min_measurements,
+            "seconds_spent": round(self._seconds, 3),
+            **self._summary.values,
+            "history": self._summary.history.points,
+        }
+
+    def _write_lists(self) -> list[str]:
+        """Write lists of all crystals and of each group; gives the files' names."""
+        assert self._merge is not None
+        self._wants_lists, self._listed = False, monotonic()
+        merge, least, names = self._merge, self._chosen.min_measurements, []
+        for group in merge.sums.of_group:
+            lists = {
+                "hkl": merge.reflection_list(group, least=least),
+                "hkl1": merge.reflection_list(group, 0, least=least),
+                "hkl2": merge.reflection_list(group, 1, least=least),
+            }
+            notes = f"Merged by Braggstream while frames arrived: {merge.n_merged} crystals\n"
+            with self._complaining():
+                names += write_lists(
+                    group_file(self._chosen.prefix, group), lists, notes=notes, write_mtz=self._write_mtz
+                )
+        return names
+
+    def _write_mtz(self, path: str, reflections: ReflectionList) -> None:
+        from braggstream.formats.mtz import write_mtz
+
+        group = point_group(self._chosen.symmetry)
+        write_mtz(path, reflections, self._cell, group, bijvoet=not group.is_centrosymmetric)
+
+    # ---- checkpoints ---------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Write a checkpoint, unless the beginning is not over: then a restart reads the stream file."""
+        assert self._merge is not None
+        path = self._chosen.checkpoint
+        self._kept = monotonic()
+        if self._is_reading_back:
+            self._read_back(Path(self._stream).stat().st_size)  # Mostly nothing: what was written has been seen.
+        if path is None or self._is_kept or not self._is_reading_back or not self._merge.is_settled:
+            return
+        begun = thread_time()
+        with self._complaining():
+            values, arrays = state_of(self._merge)
+            values |= {
+                "made_for": self._made_for(),
+                "cell": list(self._cell.parameters),
+                "place": self._place,
+                "witness": witness(self._stream, self._place),
+                "time_s": self._time,
+                "history": self._summary.history.points,
+            }
+            replace_file(path, checkpoint_bytes(values, arrays))
+            self._is_kept = True
+        self._seconds += thread_time() - begun
+
+    def _made_for(self) -> dict[str, Any]:
+        """Tell what a checkpoint depends on."""
+        names = ("symmetry", "scale", "polarisation", "ambiguity", "merge_by")
+        chosen = {name: value for name, value in asdict(self._chosen).items() if name in names}
+        return chosen | {"operators": [operator.tolist() for operator in self._operators]}
+
+    def _resume(self, size: int) -> None:
+        """Go on from the checkpoint, if there is one that fits."""
+        path = self._chosen.checkpoint
+        if path is None or not Path(path).exists():
+            return
+        try:
+            values, arrays = read_checkpoint(path)
+            self._check(values, size)
+            merge = self._new_merge()
+            take_state(merge, values, arrays)
+        except (OSError, ValueError, KeyError, TypeError, IndexError, BraggstreamError) as error:
+            self._say(f"Live merge: the checkpoint {path} is not used, the stream file is read instead: {error}")
+            return
+        self._merge, self._place = merge, int(values["place"])
+        self._summary.history.points = list(values["history"])
+        self._time_before = float(values["time_s"])
+        self._say(f"Live merge: goes on from {path} with {merge.n_crystals} crystals.")
+
+    def _check(self, values: dict[str, Any], size: int) -> None:
+        """See whether a checkpoint belongs to this session; raises `ValueError`."""
+        if values["made_for"] != self._made_for():
+            raise ValueError("it was made with other options")
+        pairs = zip(values["cell"], self._cell.parameters, strict=True)
+        if any(abs(one - other) > SAME_CELL * other for one, other in pairs):
+            raise ValueError("it was made for another unit cell")
+        place = int(values["place"])
+        if not 0 <= place <= size or witness(self._stream, place) != values["witness"]:
+            raise ValueError("the stream file is not the one it was made for")
+
+    # ---- signals and complaints ----------------------------------------------------------------------------
+
+    def _listen(self) -> Any:
+        """Have SIGUSR2 ask for lists; Python forbids it outside the main thread."""
+        with contextlib.suppress(ValueError):
+            return signal.signal(signal.SIGUSR2, self._note_wish)
+        return None
+
+    def _unlisten(self) -> None:
+        if self._signal_before is not None:
+            signal.signal(signal.SIGUSR2, self._signal_before)
+            self._signal_before = None
+
+    def _note_wish(self, number: int, frame: FrameType | None) -> None:
+        self._wants_lists = True
+
+    @contextlib.contextmanager
+    def _complaining(self) -> Any:
+        """Tell what cannot be written, each thing once; the session goes on."""
+        try:
+            yield
+        except OSError as error:
+            self._complain(f"cannot write {error.filename or 'its files'}: {error.strerror or error}")
+        except BraggstreamError as error:
+            self._complain(str(error))
+
+    def _complain(self, complaint: str) -> None:
+        if complaint not in self._complaints:
+            self._complaints.add(complaint)
+            self._say(f"Live merge: {complaint}")

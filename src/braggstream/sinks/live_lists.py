@@ -1,0 +1,49 @@
+"""Merged lists as files while the session runs: each appears whole, replacing the one before."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from braggstream.formats.hkl import hkl_text
+from braggstream.model.reflection_list import ReflectionList
+from braggstream.sinks.replaced_file import replace_file
+
+MAX_NAME = 40
+
+
+def group_file(prefix: str, group: str) -> str:
+    """Beginning of the names of a group's files."""
+    return f"{prefix}-{re.sub(r'[^A-Za-z0-9._+-]', '_', group)[:MAX_NAME]}" if group else prefix
+
+
+def write_lists(
+    prefix: str,
+    lists: Mapping[str, ReflectionList],
+    *,
+    notes: str,
+    write_mtz: Callable[[str, ReflectionList], None] | None,
+) -> list[str]:
+    """Write lists by their suffix (`hkl`, `hkl1`, `hkl2`), and the first one as MTZ, too; gives the files' names.
+
+    Raises
+    ------
+    OSError
+        A file cannot be written.
+    UserError
+        MTZ cannot hold the list, or its library is missing; the other files are written by then.
+    """
+    names = []
+    for suffix, reflections in lists.items():
+        noted = replace(reflections, notes=notes) if suffix == "hkl" else reflections
+        names.append(f"{prefix}.{suffix}")
+        replace_file(names[-1], hkl_text(noted))
+    if write_mtz is not None and len(lists["hkl"]):
+        part = Path(f"{prefix}.part.mtz")
+        try:
+            write_mtz(str(part), lists["hkl"])
+            part.replace(f"{prefix}.mtz")
+        finally:
+            part.unlink(missing_ok=True)
+        names.append(f"{prefix}.mtz")
+    return names

@@ -1,0 +1,132 @@
+"""Scaling of crystals against the running mean: one by one as they come, the first ones together.
+
+The first crystals are held and scaled together again and again as their number grows: an immature mean would leave
+its mark on all that follow (spec: merging §9.4).  When they are enough, they are scaled a last time and let go.
+"""
+
+from dataclasses import dataclass, field
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggstream.kernels.live_scale import GAMMA, N_BINS, B, add_to_bins, fit_scale, put_on_scale
+from braggstream.steps.merging.live_crystals import HeldCrystals, NumberedCrystal
+from braggstream.steps.merging.live_sums import LiveSums
+
+MODEL_ERROR = 0.5
+"""Relative error of an intensity of a still whose partiality is not modelled."""
+MATURE = 12.0
+"""When reflections have been measured so often, on average, the first crystals are let go..."""
+FEWEST_CRYSTALS = 200
+"""...and there are so many of them..."""
+MOST_HELD = 2_000_000
+"""...or they have so many measurements."""
+GROWTH = 1.3
+"""They are scaled together whenever their measurements have grown by this factor..."""
+FIRST_TOGETHER = 20
+"""...and there are so many crystals."""
+PASSES, LAST_PASSES = 2, 6
+MOST_GAMMA, MOST_B = log(100.0), 100.0
+"""A crystal further off than this is left out."""
+
+
+@dataclass(slots=True)
+class LiveScaling:
+    """Puts crystals on the scale of the running mean, and adds them to it."""
+
+    sums: LiveSums
+    n_rejected: int = 0
+    """Crystals that could not be put on the scale."""
+    n_outliers: int = 0
+    """Measurements that were too far off."""
+    gamma: float = 0.0
+    """Mean γ of the crystals so far."""
+    n_scaled: int = 0
+    bins: NDArray[np.float64] = field(default_factory=lambda: np.zeros((N_BINS, 2)))
+    """Number and sum of the values in bins of resolution."""
+    held: HeldCrystals | None = field(default_factory=lambda: HeldCrystals(MOST_HELD))
+    """The first crystals; None once they are let go."""
+    _next_together: float = 0.0
+
+    def add(self, crystal: NumberedCrystal) -> None:
+        """Put a crystal on the scale and add it."""
+        self._add_scaled(crystal, self._fitted(crystal))
+        if self.held is None:
+            return
+        self.held.put(crystal)
+        n = self.held.n_measurements
+        if len(self.held) >= FIRST_TOGETHER and n >= self._next_together:
+            self._next_together = GROWTH * n
+            self.scale_together(PASSES)
+        if n >= MOST_HELD or (len(self.held) >= FEWEST_CRYSTALS and n >= MATURE * self.sums.n_known):
+            self.scale_together(LAST_PASSES)
+            self.held = None
+
+    def scale_together(self, n_passes: int) -> None:
+        """Scale all that are held to their mean, and make the mean anew, so often."""
+        crystals = list(self.held or ())
+        for _ in range(n_passes):
+            fits = [self._fitted(crystal) for crystal in crystals]
+            scaled = [self._on_scale(*each) for each in zip(crystals, _gauged(fits), strict=True)]
+            self.sums.clear()
+            self.bins[:] = 0.0
+            self.n_rejected = self.n_outliers = self.n_scaled = 0
+            self.gamma = 0.0
+            for crystal, each in zip(crystals, scaled, strict=True):
+                self._enter(crystal, each)
+
+    def state(self) -> list[float]:
+        """Give the numbers that a checkpoint keeps."""
+        return [self.n_rejected, self.n_outliers, self.gamma, self.n_scaled]
+
+    def take_state(self, state: list[float]) -> None:
+        """Go on from a checkpoint's numbers: the beginning is over."""
+        n_rejected, n_outliers, self.gamma, n_scaled = state
+        self.n_rejected, self.n_outliers, self.n_scaled = int(n_rejected), int(n_outliers), int(n_scaled)
+        self.held = None
+
+    def _fitted(self, crystal: NumberedCrystal) -> NDArray[np.float64]:
+        fit, model = np.empty(4), np.array([MODEL_ERROR, self.gamma])
+        fit_scale(crystal.rows[0], crystal.observed, self.sums.facts, self.sums.everything, self.bins, model, fit)
+        return fit
+
+    def _on_scale(
+        self, crystal: NumberedCrystal, fit: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], int] | None:
+        """Values and weights, the fit, and the outliers; None for a crystal whose scale makes no sense."""
+        gamma, b = float(fit[GAMMA]), float(fit[B])
+        if not (abs(gamma - self.gamma) <= MOST_GAMMA and abs(b) <= MOST_B):
+            return None
+        scaled, model = np.empty_like(crystal.observed), np.array([MODEL_ERROR, self.gamma])
+        facts, sums = self.sums.facts, self.sums.everything
+        n = put_on_scale(crystal.rows[0], crystal.observed, facts, sums, self.bins, model, fit, scaled)
+        return scaled, fit, n
+
+    def _add_scaled(self, crystal: NumberedCrystal, fit: NDArray[np.float64]) -> None:
+        self._enter(crystal, self._on_scale(crystal, fit))
+
+    def _enter(
+        self, crystal: NumberedCrystal, scaled: tuple[NDArray[np.float64], NDArray[np.float64], int] | None
+    ) -> None:
+        if scaled is None:
+            self.n_rejected += 1
+            return
+        (values, weights), fit, n_outliers = scaled
+        self.sums.add(crystal.rows[0], values, weights, half=crystal.half, group=crystal.group)
+        add_to_bins(crystal.rows[0], values, weights, self.sums.facts, self.bins)
+        self.n_outliers += n_outliers
+        self.n_scaled += 1
+        self.gamma += (float(fit[GAMMA]) - self.gamma) / self.n_scaled
+
+
+def _gauged(fits: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Take the means off γ and B: the scale of the whole is free."""
+    if not fits:
+        return fits
+    table = np.array(fits)
+    for column in (GAMMA, B):
+        usual = np.abs(table[:, column]) <= (MOST_GAMMA, MOST_B)[column]
+        if usual.any():
+            table[:, column] -= table[usual, column].mean()
+    return list(table)
