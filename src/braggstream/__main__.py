@@ -12,6 +12,7 @@ from functools import partial
 from braggstream.cli.main import console_script, main
 
 ambigator = partial(console_script, "ambigator")
+cell_explorer = partial(console_script, "cell_explorer")
 check_hkl = partial(console_script, "check_hkl")
 compare_hkl = partial(console_script, "compare_hkl")
 partialator = partial(console_script, "partialator")
@@ -19,7 +20,16 @@ get_hkl = partial(console_script, "get_hkl")
 indexamajig = partial(console_script, "indexamajig")
 process_hkl = partial(console_script, "process_hkl")
 
-__all__ = ["ambigator", "check_hkl", "compare_hkl", "get_hkl", "indexamajig", "main", "process_hkl"]
+__all__ = [
+    "ambigator",
+    "cell_explorer",
+    "check_hkl",
+    "compare_hkl",
+    "get_hkl",
+    "indexamajig",
+    "main",
+    "process_hkl",
+]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,6 +17,7 @@ COMMANDS = {
     "partialator": "merge crystals with scales, partialities and post-refinement",
     "get_hkl": "change merged reflections; write them as a list, MTZ, XDS or Parquet",
     "ambigator": "resolve an indexing ambiguity of the crystals of a stream file",
+    "cell_explorer": "find the unit cells of the crystals of stream files",
     "show": "summarise a stream file in the terminal",
     "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",

@@ -1,6 +1,7 @@
 """Does a lattice fit the expected cell, and in which setting?"""
 
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from zlib import crc32
 
@@ -97,6 +98,7 @@ def _g6(axes: FloatArray) -> FloatArray:
     return np.array([*np.diag(gram), 2.0 * gram[1, 2], 2.0 * gram[0, 2], 2.0 * gram[0, 1]])
 
 
+@lru_cache(maxsize=1)
 def _unimodular() -> FloatArray:
     """All 3480 matrices with entries -1, 0 and 1 and determinant 1, float64[n, 3, 3]."""
     matrices = np.array(list(product((-1.0, 0.0, 1.0), repeat=9))).reshape(-1, 3, 3)

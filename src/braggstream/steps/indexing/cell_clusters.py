@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.model.cell import UnitCell
+from braggstream.model.cell import Centring, UnitCell
 from braggstream.model.crystal import Crystal
 from braggstream.steps.indexing.bravais import bravais_lattice, idealized
 from braggstream.steps.indexing.cell_check import CellCheck, is_sane
@@ -15,6 +15,8 @@ FloatArray = NDArray[np.float64]
 
 TOLERANCE = (2.0, 2.0, 2.0, 1.5, 1.5, 1.5)
 """Cells of one population differ from its first one by no more, lengths [percent] and angles [deg]."""
+LARGEST_VOLUME_RATIO = 1.25
+"""More than the tolerances allow: cells whose volumes differ by more need not be compared."""
 MOST_POPULATIONS = 40
 """Stray cells beyond these are counted only."""
 MAX_ANGLE = 0.5
@@ -33,37 +35,45 @@ class FoundCell:
     spread: tuple[float, float, float, float, float, float]
     """Standard deviation over the crystals, from the median deviation: lengths [Å], angles [deg]."""
     n_crystals: int
+    parameters: FloatArray = field(repr=False, compare=False)
+    """Lengths [Å] and angles [deg] of each crystal in the setting of the cell, float64[n_crystals, 6]."""
 
 
 @dataclass(eq=False, slots=True)
 class _Population:
     check: CellCheck
+    volume: float
+    """Of the first one [Å³]."""
     members: list[FloatArray] = field(default_factory=list)
     """Direct axes, rows a, b, c in the setting of the first one [Å]."""
 
 
 class CellClusters:
-    """Sorts primitive cells, whatever their settings, as they come."""
+    """Sorts cells, whatever their settings, as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_populations: int = MOST_POPULATIONS) -> None:
+        self._most_populations = most_populations
         self._populations: list[_Population] = []
         self.n_cells = 0
         """Cells seen."""
 
-    def add(self, reciprocal_axes: FloatArray) -> None:
-        """Sort a primitive cell in: rows a*, b*, c*, float64[3, 3] [Å⁻¹]."""
+    def add(self, reciprocal_axes: FloatArray, centring: Centring = "P") -> None:
+        """Sort a cell in: rows a*, b*, c*, float64[3, 3] [Å⁻¹]; it counts as its primitive one."""
         self.n_cells += 1
         with np.errstate(all="ignore"):
-            crystal = _reduced(reciprocal_axes)
+            crystal = _reduced(reciprocal_axes, centring)
         if crystal is None:
             return
+        volume = crystal.cell.volume
         for population in self._populations:
+            if not 1.0 / LARGEST_VOLUME_RATIO < volume / population.volume < LARGEST_VOLUME_RATIO:
+                continue
             found = population.check.reindexed(crystal)
             if found is not None:
                 population.members.append(found.direct_axes)
                 return
-        if len(self._populations) < MOST_POPULATIONS:
-            self._populations.append(_Population(CellCheck(crystal.cell, TOLERANCE), [crystal.direct_axes]))
+        if len(self._populations) < self._most_populations:
+            self._populations.append(_Population(CellCheck(crystal.cell, TOLERANCE), volume, [crystal.direct_axes]))
 
     @property
     def n_largest(self) -> int:
@@ -78,11 +88,11 @@ class CellClusters:
         return [each for each in found if each is not None]
 
 
-def _reduced(reciprocal_axes: FloatArray) -> Crystal | None:
+def _reduced(reciprocal_axes: FloatArray, centring: Centring) -> Crystal | None:
     """Reduce a lattice; None for one that is none."""
     if not np.isfinite(reciprocal_axes).all() or not abs(np.linalg.det(reciprocal_axes)) > 0.0:
         return None
-    reduced = reduce_lattice(np.asarray(np.linalg.inv(reciprocal_axes).T, np.float64), "P")
+    reduced = reduce_lattice(np.asarray(np.linalg.inv(reciprocal_axes).T, np.float64), centring)
     if reduced is None:
         return None
     crystal = Crystal(reciprocal_axes=np.ascontiguousarray(np.linalg.inv(reduced.basis)))
@@ -102,7 +112,12 @@ def _found_cell(members: FloatArray) -> FoundCell | None:
     cell = idealized(replace(lattice.cell, a=a, b=b, c=c, alpha=alpha, beta=beta, gamma=gamma))
     spread = SCATTER_OF_MEDIAN * np.median(np.abs(parameters - np.median(parameters, axis=0)), axis=0)
     s_a, s_b, s_c, s_alpha, s_beta, s_gamma = (float(number) for number in spread)
-    return FoundCell(cell=cell, spread=(s_a, s_b, s_c, s_alpha, s_beta, s_gamma), n_crystals=len(members))
+    return FoundCell(
+        cell=cell,
+        spread=(s_a, s_b, s_c, s_alpha, s_beta, s_gamma),
+        n_crystals=len(members),
+        parameters=parameters,
+    )
 
 
 def _parameters(members: FloatArray) -> FloatArray:
