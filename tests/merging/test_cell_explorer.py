@@ -46,7 +46,17 @@ def mixed(tmp_path, monkeypatch):
 
 
 def test_populations_are_found_and_written(mixed, capsys):
-    words = ["mixed.stream", "-o", "found.cell", "--png", "cells.png", "--json", "cells.json", "--data", "cells.dat"]
+    words = [
+        "mixed.stream",
+        "-o",
+        "found.cell",
+        "--png",
+        "cells.png",
+        "--json",
+        "cells.json",
+        "--data",
+        "cells.dat",
+    ]
     assert main(["cell_explorer", *words]) == 0
     told = capsys.readouterr()
     assert "Selected 110 of 110 cells" in told.err

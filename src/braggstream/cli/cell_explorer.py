@@ -22,6 +22,7 @@ from braggstream.steps.indexing.cell_clusters import FoundCell
 from braggstream.steps.indexing.cell_exploration import (
     N_BINS,
     PARAMETERS,
+    BoolArray,
     CellHistogram,
     CellSample,
     cell_histogram,
@@ -87,9 +88,7 @@ def run(words: Sequence[str]) -> int:
     _say(f"Selected {int(kept.sum())} of {len(sample)} cells")
     if sample.n_left_handed:
         _say(f"{sample.n_left_handed} cells have left-handed axes")
-    found, n_sorted = find_populations(
-        sample, kept, most=chosen["max_crystals"], least_part=chosen["min_fraction"]
-    )
+    found, n_sorted = find_populations(sample, kept, most=chosen["max_crystals"], least_part=chosen["min_fraction"])
     for line in _report(found, n_sorted):
         print(line)
     _write_files(chosen, sample, kept, found, n_sorted)
@@ -136,8 +135,9 @@ def _report(found: Sequence[FoundCell], n_all: int) -> Iterator[str]:
 
 
 def _write_files(
-    chosen: dict[str, Any], sample: CellSample, kept: Any, found: Sequence[FoundCell], n_all: int
+    chosen: dict[str, Any], sample: CellSample, kept: BoolArray, found: Sequence[FoundCell], n_all: int
 ) -> None:
+    """Write what was asked for."""
     if chosen["json"] is not None:
         about = {"n_cells": n_all, "cells": [record_of(each, n_all) for each in found]}
         _write(chosen["json"], json.dumps(about, indent=2) + "\n")
@@ -155,7 +155,7 @@ def _write_files(
 
 
 def _chosen_cell(chosen: dict[str, Any], found: Sequence[FoundCell]) -> UnitCell:
-    """Give the cell to write; raises `UserError` where there is none, or where it cannot have the wished symmetry."""
+    """Give the cell to write; raises `UserError` where there is none, or it cannot have the wished symmetry."""
     number = chosen["choose"]
     if number > len(found):
         raise UserError(f"there is no population {number}, only {len(found)}: no cell file is written")
