@@ -18,6 +18,7 @@ compare_hkl = partial(console_script, "compare_hkl")
 partialator = partial(console_script, "partialator")
 get_hkl = partial(console_script, "get_hkl")
 indexamajig = partial(console_script, "indexamajig")
+list_events = partial(console_script, "list_events")
 process_hkl = partial(console_script, "process_hkl")
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "compare_hkl",
     "get_hkl",
     "indexamajig",
+    "list_events",
     "main",
     "process_hkl",
 ]

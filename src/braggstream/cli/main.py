@@ -18,6 +18,7 @@ COMMANDS = {
     "get_hkl": "change merged reflections; write them as a list, MTZ, XDS or Parquet",
     "ambigator": "resolve an indexing ambiguity of the crystals of a stream file",
     "cell_explorer": "find the unit cells of the crystals of stream files",
+    "list_events": "list the frames of files, one a line",
     "show": "summarise a stream file in the terminal",
     "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",

@@ -77,6 +77,14 @@ class FileSource:
             sleep(LOOK_AGAIN_S)
 
 
+def list_lines(name: str) -> Iterator[str]:
+    """Give the lines of a list of files, `-` for standard input; raises `UserError` where it is none."""
+    if name != "-":
+        _check_list(name)
+    with _open_list(name) as file:
+        yield from _bounded_lines(file, name)
+
+
 def _check_list(name: str) -> None:
     try:
         with Path(name).open("rb") as file:

@@ -53,7 +53,7 @@ class CellSample:
         centrings: Sequence[str] = (),
     ) -> BoolArray:
         """Tell which crystals are within all intervals, and have one of the methods and centrings, bool[n]."""
-        kept = np.isfinite(self.parameters).all(axis=1)
+        kept: BoolArray = np.asarray(np.isfinite(self.parameters).all(axis=1), np.bool_)
         for name, (low, high) in intervals.items():
             values = self.parameters[:, PARAMETERS.index(name)]
             kept &= (values >= low) & (values <= high)
@@ -73,7 +73,7 @@ def cell_sample(tables: Iterable[CrystalTable]) -> CellSample:
         centrings.append(table.centring[kept])
         methods += [method for method, is_kept in zip(table.indexed_by, kept.tolist(), strict=True) if is_kept]
     joined = np.concatenate(axes)
-    direct = np.linalg.inv(joined).transpose(0, 2, 1)
+    direct = np.asarray(np.linalg.inv(joined).transpose(0, 2, 1), np.float64)
     return CellSample(
         axes=joined,
         parameters=_parameters(direct),
@@ -143,6 +143,7 @@ def cell_histogram(sample: CellSample, kept: BoolArray, name: str, n_bins: int =
     def counted(which: BoolArray) -> NDArray[np.int64]:
         return np.histogram(values[which & known], edges)[0].astype(np.int64)
 
+    counts: dict[str, NDArray[np.int64]]
     counts = {each: counted(kept & (sample.centring == code)) for code, each in enumerate(CENTRINGS)}
     return CellHistogram(name=name, edges=edges, counts=counts, excluded=counted(~kept))
 
