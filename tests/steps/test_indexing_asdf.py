@@ -14,6 +14,7 @@ from braggstream.steps.indexing.asdf import make_indexer
 from braggstream.steps.indexing.bravais import bravais_lattice
 from braggstream.steps.indexing.direct_map import LatticeVectors, find_vectors
 from braggstream.steps.indexing.spanned_cells import best_cell, judged
+from braggstream.steps.indexing.spots import by_resolution
 from braggstream.steps.indexing.sublattices import LARGER_AND_SMALLER
 from steps.simulated_stills import seen, still_with_partials
 from steps.still_frames import WIDTH, is_same_lattice, random_spots, still, view_of
@@ -49,6 +50,17 @@ def test_a_large_cell_is_found_without_a_cell():
     rng = np.random.default_rng(32)
     true, view = still_with_partials(CELLS["large"], rng, n=200, max_q=0.3)
     assert is_right(crystals_of(view), true, CELLS["large"])
+
+
+def test_vectors_are_refined():
+    """Beyond the steps of the map, which are angstroms wide: where the spots put them."""
+    true, view = still_with_partials(CELLS["large"], np.random.default_rng(35), n=200, max_q=0.3)
+    spots = by_resolution(view.q, 400, limit=10.0)
+    vectors = find_vectors(spots, 400.0, 3e8).vectors
+    indices = vectors @ true.T
+    is_of_lattice = np.abs(indices - np.rint(indices)).max(axis=1) < 0.02
+    assert is_of_lattice.sum() >= 6
+    assert is_of_lattice.mean() > 0.8
 
 
 def test_false_peaks_are_left_over():

@@ -75,7 +75,7 @@ def find_vectors(spots: FloatArray, reach: float, most_operations: float) -> Lat
     n_used, reach = _affordable(spots, reach, most_operations)
     vectors = _maxima(spots[:n_used], reach)
     quality = np.empty(len(vectors))
-    refine_vectors(vectors, spots, n_used, MIN_SPOTS_TO_REFINE, quality)
+    refine_vectors(vectors, np.ascontiguousarray(spots.T), n_used, MIN_SPOTS_TO_REFINE, quality)
     evidence = np.empty((len(vectors), N_EVIDENCE))
     judge_vectors(vectors, spots, evidence)
     length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
