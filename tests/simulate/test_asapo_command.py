@@ -18,6 +18,7 @@ import seedee
 
 from braggstream.cli.main import main
 from braggstream.simulate.truth import read_truth
+from session_fakes.session_process import descendants, eventually, is_running
 from simulate.asapo_clients import SOURCE, WITH_FILE, Sender, consumer, quietly, read_all
 from simulate.simulated_detectors import SQUARE, STREAMED_BEAM
 
@@ -101,6 +102,16 @@ def test_frames_come_in_streams_that_name_each_other(tmp_path, detector):
     assert frames[0][2]["meta"]["beam_energy"] == 9500.0
     assert (status, told.split()[:3]) == (0, ["7", "frames", "sent"])
     assert not service.token_file.exists()
+
+
+def test_frames_end_with_their_service(tmp_path, detector):
+    with running(tmp_path, "--port", 0, *detector, "--rate", 50, "-n", 0, "--folder", "state") as service:
+        assert str(tmp_path / "state" / "token") in service.command
+        client = consumer(service, source="detector", timeout_ms=20_000)
+        quietly(client.get_next, "g", stream="run1")
+        (sender,) = descendants(service.process.pid)
+        service.process.kill()
+        eventually(lambda: not is_running(sender))
 
 
 def test_faults_that_frames_have(tmp_path, detector):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import select
 import shlex
 import subprocess
 import sys
@@ -124,10 +125,19 @@ def send_to_asapo(options: argparse.Namespace, simulator: Simulator, beamline: B
     if options.truth is not None:
         truth = streamed_truth(simulator, settings.n_frames or MAX_FRAMES, truths, filename=NAME)
         write_truth(options.truth, truth)
-    sent = AsapoSender(settings, _read_token(options.token_file)).send(payloads, stop.is_set)
+
+    def should_stop() -> bool:
+        return stop.is_set() or (options.asapo and _is_orphan())
+
+    sent = AsapoSender(settings, _read_token(options.token_file)).send(payloads, should_stop)
     rate = (sent.n_frames - 1) / sent.seconds if sent.seconds > 0 else 0.0
     print(f"{sent.n_frames} frames sent in {sent.seconds:.1f} s, {rate:.1f} frames/s", flush=True)
     return 0 if sent.is_complete or not settings.n_frames else INCOMPLETE
+
+
+def _is_orphan() -> bool:
+    """Whether the service that started this process is gone: it held the other end of our standard input."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def sending_settings(options: argparse.Namespace, planned: Scenario, *, n_frames: int) -> AsapoSendingSettings:
@@ -152,7 +162,7 @@ def sending_settings(options: argparse.Namespace, planned: Scenario, *, n_frames
 @contextlib.contextmanager
 def _folder(chosen: str | None) -> Iterator[Path]:
     if chosen is not None:
-        yield Path(chosen)
+        yield Path(chosen).resolve()
         return
     with TemporaryDirectory(prefix="braggstream-asapo-") as made:
         yield Path(made)
@@ -195,7 +205,8 @@ def _introduce(service: AsapoService, token: Path, options: argparse.Namespace) 
         f"--data-format={options.data_format}",
     ]
     command += ["-g", options.geometry or "FILE.geom", "-p", options.cell or "FILE.cell"]
-    print(shlex.join([*command, "--peaks=peakfinder8", "-j", "2", "-o", "online.stream"]), flush=True)
+    command += ["--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=15"]
+    print(shlex.join([*command, "-j", "2", "-o", "online.stream"]), flush=True)
 
 
 def _serve(
@@ -231,7 +242,7 @@ def _sender(words: list[str] | None) -> "Iterator[subprocess.Popen[bytes] | None
         yield None
         return
     command = [sys.executable, "-m", "braggstream", "simulate", *words]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)  # It ends when this pipe does.
     try:
         yield process
     finally:
@@ -242,3 +253,5 @@ def _sender(words: list[str] | None) -> "Iterator[subprocess.Popen[bytes] | None
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        assert process.stdin is not None
+        process.stdin.close()

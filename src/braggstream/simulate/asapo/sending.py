@@ -63,13 +63,13 @@ class AsapoSender:
             position = 0
             while (not size or position < size) and not should_stop():
                 schedule.wait(should_stop)
-                if should_stop() or not self._send(stream, position + 1, number, payloads):
+                if should_stop() or not self._send(stream, position + 1, number, payloads, should_stop):
                     break
                 last = time.monotonic()
                 first = first or last
                 position, number = position + 1, number + 1
             if self.settings.is_finished and position:
-                self._finish(stream, position, None if should_stop() else successor)
+                self._finish(stream, position, None if should_stop() else successor, should_stop)
             if self._failure or successor is None or should_stop():
                 break
             stream = successor
@@ -98,12 +98,19 @@ class AsapoSender:
         except self._library.AsapoProducerError as error:
             raise UserError(f"{self.settings.endpoint}: {_one_line(error)}") from None
 
-    def _send(self, stream: str, message_id: int, number: int, payloads: Sequence[Payload]) -> bool:
+    def _send(
+        self,
+        stream: str,
+        message_id: int,
+        number: int,
+        payloads: Sequence[Payload],
+        should_stop: Callable[[], bool],
+    ) -> bool:
         """Hand one frame to the producer; False where that is no use any more."""
         if message_id == self.settings.hole:
             return True
         payload = payloads[number % len(payloads)]
-        if not self._has_room():
+        if not self._has_room(should_stop):
             return False
         self._producer.send(
             message_id,
@@ -116,15 +123,18 @@ class AsapoSender:
         )
         return True
 
-    def _finish(self, stream: str, last_id: int, successor: str | None) -> None:
-        if self._has_room():
+    def _finish(self, stream: str, last_id: int, successor: str | None, should_stop: Callable[[], bool]) -> None:
+        if self._has_room(should_stop):
             self._producer.send_stream_finished_flag(stream, last_id, successor, self._note)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, should_stop: Callable[[], bool]) -> bool:
+        """Wait until the producer may be given another message; False where it takes none, or we are to stop."""
         deadline = time.monotonic() + self.settings.patience_s
         while self._failure is None and time.monotonic() < deadline:
             if self._waiting.acquire(timeout=POLL_S):
                 return True
+            if should_stop():
+                return False
         self._failure = self._failure or "the service takes nothing"
         return False
 
