@@ -240,6 +240,15 @@ def test_options_that_cannot_be_served(detector, capsys, words, told):
     assert told in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_hold_the_state(tmp_path, capsys):
+    (tmp_path / "state.sqlite").write_bytes(b"no database at all " * 100)
+    assert main(["simulate", "--asapo", "--no-frames", "--port", "0", "--folder", str(tmp_path)]) == 2
+    assert "cannot hold the service's state" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["simulate", "--asapo", "--no-frames", "--port", "0", "--folder", str(tmp_path / "file")]) == 2
+    assert "cannot hold the service's state" in capsys.readouterr().err
+
+
 def test_frames_go_to_a_service_that_is_not_there(tmp_path, detector, capsys):
     (tmp_path / "token").write_text("a.b.c\n")
     words = ["--asapo-send", f"127.0.0.1:{free_port()}", "--token-file", tmp_path / "token", "--patience", "0.3"]

@@ -185,6 +185,17 @@ def test_a_full_disk_is_told_and_borne(service):
                 db.execute("PRAGMA max_page_count=1073741823")
 
 
+def test_a_refusal_arrives_before_the_data_are_read(service):
+    """A connection that is closed over unread data is reset, and takes the answer with it."""
+    sent = MESSAGE | {"stream": "refused", "custom": (13, 0, 0), "message": "raw/x", "data": bytes(20 << 20)}
+    with Wire(wire.receiver(service)) as producer:
+        producer.authorise(service.token(BEAMTIME))
+        assert producer.ask(wire.DATA, number=1, **sent)[0] == 3
+    body = b"x" * 10_000_000
+    head = f"POST / HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    assert answer_to(service, head + body).startswith(b"HTTP/1.1 413")
+
+
 def test_a_message_cut_at_any_place(service):
     whole = wire.REQUEST.pack(wire.DATA, 1, 3, 7, 9, 0, 0, b"processed/x", b"cut", b"v0.7") + b'{"a":1}abc'
     for length in (0, 1, 8, 2119, 2120, 2121, 2126, 2127, 2129):

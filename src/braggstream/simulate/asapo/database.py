@@ -73,6 +73,8 @@ class Database:
             self._folder_lock.close()
             raise UserError("is in use by another service", path=folder) from None
         except (OSError, sqlite3.Error) as error:
+            with contextlib.suppress(AttributeError):
+                self.close()
             raise UserError(f"cannot hold the service's state: {error}", path=folder) from None
 
     @contextlib.contextmanager
@@ -97,8 +99,8 @@ class Database:
     def close(self) -> None:
         """Close the files; another service may take the folder."""
         with self._lock:
-            self._connection.close()
             self._folder_lock.close()
+            self._connection.close()
 
 
 def _take(lock: Any) -> None:

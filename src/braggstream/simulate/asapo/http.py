@@ -78,6 +78,7 @@ def serve_http(connection: Connection, respond: Callable[[Request], Answer]) -> 
             request, keep = _read_request(connection, buffered)
         except Refused as refusal:
             _send(connection, refusal.answer, keep=False)
+            connection.hang_up()
             raise Closed from None
         try:
             answer = respond(request)

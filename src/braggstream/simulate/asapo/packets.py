@@ -75,6 +75,7 @@ def respond(connection: Connection, op: int, code: Code, text: str = "", data: b
 def refuse(connection: Connection, op: int, code: Code, text: str) -> None:
     """Answer with an error and give up the connection, as the receiver does after every failure."""
     respond(connection, op, code, text)
+    connection.hang_up()
     raise Closed
 
 

@@ -75,6 +75,17 @@ class Connection:
                 except OSError:
                     raise Closed from None
 
+    def hang_up(self) -> None:
+        """End it after a last answer: what is still coming is thrown away for a while, so that the answer arrives.
+
+        A socket that is closed over unread data is reset, and the answer is lost with it.
+        """
+        deadline = time.monotonic() + self.patience.request_s
+        with contextlib.suppress(OSError, Closed):
+            self._socket.shutdown(socket.SHUT_WR)
+            while True:
+                self.read_some(CHUNK_BYTES, deadline)
+
     def close(self) -> None:
         """End it; a thread that reads or writes is woken."""
         with contextlib.suppress(OSError):
