@@ -47,11 +47,10 @@ def write_option_table(app):
             lines.append(f"| {names}{argument} | {default} | {note}{option.help} |")
         lines.append("")
     lines += [
-        "## Other engines and ASAP::O",
+        "## Other engines",
         "",
         "The options of engines that this version lacks are accepted without effect, with a line that says so,",
         "so that scripts keep running; choosing such an engine with `--indexing` is an error that says so.",
-        "The options of ASAP::O input are refused.",
         "",
     ]
     Path(app.srcdir, "reference", "options.md").write_text("\n".join(lines))

@@ -7,9 +7,11 @@ import os
 import signal
 import time
 
+from braggstream.formats.announced import STREAM_HEADER
+from braggstream.formats.stream_header import CHUNK_BEGIN, CHUNK_END
 from braggstream.formats.wire import FrameOutcome
 from braggstream.model.adjustments import Adjustments
-from braggstream.model.errors import DecodeError, UserError
+from braggstream.model.errors import DecodeError, MissingDataError, UserError
 from braggstream.model.frame import FileSlot
 from braggstream.run.processor import Unwarmed
 
@@ -76,7 +78,12 @@ class FakeProcessor:
         where = f"worker {os.getpid()} offset {self.adjustments.offset.x:g}"
         if indexing is not None:
             where += f" cell {indexing.target_cell.lattice_type}"
+        origin = None if isinstance(work, FileSlot) else work.origin
+        if origin is not None and origin.fault:
+            raise MissingDataError(origin.fault)
         chunk = f"frame {name} serial {work.serial} {where} {'x' * size}\n".encode()
+        if origin is not None:
+            chunk = announced_chunk(chunk, origin)
         return FrameOutcome(
             serial=work.serial,
             status="written" if is_written else "skipped",
@@ -96,6 +103,12 @@ class FakeProcessor:
 def is_work_hit(number):
     """About three in ten, without a pattern."""
     return number * 2654435761 % 2**32 % 1000 < 300
+
+
+def announced_chunk(line, origin):
+    """Look like a chunk of a message as far as those need it who go on with a stream file."""
+    head = f"{CHUNK_BEGIN}\nImage serial number: {origin.number}\nheader/str/{STREAM_HEADER} = {origin.stream}\n"
+    return head.encode() + line + f"{CHUNK_END}\n".encode()
 
 
 def reciprocal_axes(serial):

@@ -9,6 +9,8 @@ from braggstream.model.errors import BraggstreamError
 from braggstream.model.frame import FileSlot
 from braggstream.model.geometry import DetectorOffset, Geometry, Quantity
 from braggstream.model.settings import (
+    AsapoServiceSettings,
+    AsapoSourceSettings,
     FileSourceSettings,
     FrameSettings,
     IndexingSettings,
@@ -68,13 +70,17 @@ class Mover:
         return {"seen": self.seen}
 
 
-def run(chunks, *, zmq=None, names=None, output=None, run=None, geometry="", move_after=None, rules=None):
+def run(
+    chunks, *, zmq=None, asapo=None, names=None, output=None, run=None, geometry="", move_after=None, rules=None
+):
     """Run with the fake processor; gives the exit status."""
     if move_after is not None:
         local.make_watchers = lambda setup, run, say: [Mover(move_after)]
     if rules is not None:
         cell_watcher.RULES = tuple(rules)
-    if zmq is None:
+    if asapo is not None:
+        source = AsapoSourceSettings(**{**asapo, "service": AsapoServiceSettings(**asapo["service"])})
+    elif zmq is None:
         source = FileSourceSettings(list_file="-")
         local.open_frames = lambda source, geometry, start: named_frames(names, start)
     else:

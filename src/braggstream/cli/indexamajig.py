@@ -8,10 +8,12 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from braggstream.cli.config_file import read_options, write_config
+from braggstream.cli.asapo_options import asapo_source, asapo_token
+from braggstream.cli.config_file import read_options, without_secrets, write_config
 from braggstream.cli.device_choice import settings_on_device
 from braggstream.cli.harvest import write_harvest
 from braggstream.cli.live_merge_options import check_ambiguity, live_merge_settings
+from braggstream.cli.option_table import GROUPS
 from braggstream.cli.provenance import Provenance
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
@@ -21,6 +23,7 @@ from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     DEFAULT_RADII,
+    AsapoSourceSettings,
     AsdfSettings,
     CalibrationSettings,
     FelixSettings,
@@ -42,6 +45,7 @@ from braggstream.model.settings import (
 )
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
+from braggstream.run.ties import hide_in_process_list
 from braggstream.steps.indexing import check_means, check_methods
 from braggstream.steps.indexing.methods import KNOWN_CELL_METHOD, NO_CELL_METHOD, NO_INDEXING
 from braggstream.steps.peaks import check_peak_method
@@ -52,6 +56,8 @@ WRONG_USE = 1
 MAX_WORKERS = 1024
 MAX_SUBSCRIPTIONS = 256
 MAX_COPIED_HEADERS = 32
+SHORTEST_SECRET = 8
+"""A shorter text is no token that would be worth looking for in other words."""
 INPUTS = ("input", "zmq_input", "asapo_endpoint")
 """Options that name where frames come from."""
 SUPPLIED_PEAKS = ("msgpack", "hdf5", "cxi")
@@ -79,6 +85,8 @@ def run(words: Sequence[str]) -> int:
             if all(options.get(name) is None for name in INPUTS):
                 return 0
         session = understand_options(words, options)
+        if isinstance(session.source, AsapoSourceSettings):
+            hide_in_process_list(session.source.service.token)
         for notice in session.geometry.notices:
             _say(notice)
         _say_cell(session.settings.indexing)
@@ -141,13 +149,17 @@ def understand_options(words: Sequence[str], options: dict[str, Any]) -> Session
 
 def _source(options: dict[str, Any]) -> SourceSettings:
     """Choose the source; the order of the checks decides which message a user sees first."""
-    list_file, endpoint = options["input"], options["zmq_input"]
-    if list_file is None and endpoint is None:
-        raise UserError("an input is needed: give a list of files with -i FILE, or --zmq-input=ADDRESS")
+    given = [name for name in ("input", "zmq_input", "asapo_endpoint") if options[name] is not None]
+    if not given:
+        raise UserError("an input is needed: give a list of files with -i FILE, --zmq-input or --asapo-endpoint")
     if options["output"] is None:
         raise UserError("an output file is needed: give it with -o FILE")
-    if list_file is not None and endpoint is not None:
-        raise UserError("--input and --zmq-input cannot be used together: choose one")
+    if len(given) > 1:
+        first, second = (f"--{name.replace('_', '-')}" for name in given[:2])
+        raise UserError(f"{first} and {second} cannot be used together: choose one")
+    if options["asapo_endpoint"] is not None:
+        return asapo_source(options)
+    list_file = options["input"]
     if list_file is not None:
         return FileSourceSettings(
             list_file=list_file,
@@ -370,11 +382,18 @@ def _output(options: dict[str, Any], words: Sequence[str], settings: Settings) -
         write_reflections=not options["no_refls_in_stream"],
         mille_file=str(Path(options["mille_dir"], options["mille_file"])) if options["mille"] else None,
         json_summary=options["json_summary"],
-        command_line=("indexamajig", *words),
+        command_line=("indexamajig", *_shown_words(options, words)),
         indexing_words=options["indexing"] or ",".join(settings.indexing.methods),
         found_cell_file=_found_cell_file(options),
         audit_lines=_audit_lines(settings),
     )
+
+
+def _shown_words(options: dict[str, Any], words: Sequence[str]) -> list[str]:
+    """Give the command line as it is told: without the token of ASAP::O, wherever in it that may be."""
+    shown = without_secrets(words, GROUPS)
+    token = "" if options["asapo_endpoint"] is None else asapo_token(options)
+    return [word.replace(token, "***") for word in shown] if len(token) >= SHORTEST_SECRET else shown
 
 
 def _audit_lines(settings: Settings) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "summarise a stream file in the terminal",
     "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",
+    "asapo": "streams of ASAP::O, how far groups have read them, and moving those positions",
     "simulate": "make diffraction with known truth, in a file or as a running beamline; judge a stream file",
     "demo": "a simulated beamline, processed live, with the judgement of the result",
 }

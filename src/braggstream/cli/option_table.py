@@ -5,6 +5,7 @@ One row an option.  The parser, `--help` and the reference page in the documenta
 
 from math import inf
 
+from braggstream.cli.asapo_options import ASAPO_OPTIONS
 from braggstream.cli.engine_options import ENGINE_GROUPS
 from braggstream.cli.live_merge_options import LIVE_OPTIONS
 from braggstream.cli.option import Option, off, option, undo
@@ -66,8 +67,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "format of streamed frames: auto (default: told by the bytes of each), " + ", ".join(DATA_FORMATS[1:]),
             argument="FORMAT",
         ),
-        option("--no-data-timeout", "ignored", "only concerns ASAP::O input", argument="S"),
     ),
+    "ASAP::O": ASAPO_OPTIONS,
     "Peak search": (
         option(
             "--peaks",
@@ -308,9 +309,6 @@ _PINK_REPLACED = {
     "override-bandwidth": "bandwidth in the geometry file",
     "override-visible-energy-range": "bandwidth in the geometry file",
 }
-_ASAPO = "endpoint token beamtime source group stream consumer-timeout"
-_ASAPO_FLAGS = ("--asapo-wait-for-stream", "--asapo-acks", "--asapo-output-stream")
-
 GROUPS["Other engines"] = (
     *(
         Option((f"--help-{engine}",), "refused", "the options of engines are in --help", None, "", True)
@@ -320,11 +318,4 @@ GROUPS["Other engines"] = (
         Option((f"--pinkIndexer-{word}",), "refused", f"it was replaced by {instead}", None, "X", True)
         for word, instead in _PINK_REPLACED.items()
     ),
-)
-GROUPS["ASAP::O"] = (
-    *(
-        Option((f"--asapo-{word}",), "refused", "ASAP::O is not available in this version", None, "X", True)
-        for word in _ASAPO.split()
-    ),
-    *(Option((n,), "refused", "ASAP::O is not available in this version", None, "", True) for n in _ASAPO_FLAGS),
 )

@@ -323,7 +323,46 @@ class ZmqSourceSettings:
     """After so long without a reply the REQ socket is built anew and asks again."""
 
 
-SourceSettings = FileSourceSettings | ZmqSourceSettings
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AsapoServiceSettings:
+    """Where ASAP::O is, and the data that are meant (`--asapo-endpoint` and its options)."""
+
+    endpoint: str
+    """`host:port` of the service (`--asapo-endpoint`)."""
+    token: str = field(repr=False)
+    """Permission to read (`--asapo-token`, `--asapo-token-file`); it is written nowhere."""
+    beamtime: str
+    """(`--asapo-beamtime`)"""
+    source: str
+    """Data source, the detector for example (`--asapo-source`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AsapoSourceSettings:
+    """Frames from ASAP::O (`--asapo-endpoint` and its options)."""
+
+    service: AsapoServiceSettings
+    group: str
+    """Consumers of the same group share the messages (`--asapo-group`)."""
+    stream: str | None = None
+    """The message stream; None = all of the source, in the order of their creation (`--asapo-stream`)."""
+    follow: bool = False
+    """Go on with the stream that follows the one named, where that says so (`--asapo-follow`)."""
+    wait_for_stream: bool = False
+    """An empty or missing stream is waited for (`--asapo-wait-for-stream`)."""
+    acks: bool = False
+    """Acknowledge each message once its chunk is on disk; those that are not come again (`--asapo-acks`)."""
+    timeout_s: float = 0.5
+    """One question for the next message waits so long [s] (`--asapo-consumer-timeout`, in ms)."""
+    no_data_timeout_s: float = 60.0
+    """The session ends after so long at the end of all streams [s] (`--no-data-timeout`)."""
+    resend_delay_s: float = 60.0
+    """A message that is not acknowledged comes again after so long [s] (`--asapo-resend-delay`)."""
+    publish: bool = False
+    """Hits are sent to the source `<source>_hits` (`--asapo-output-stream`)."""
+
+
+SourceSettings = FileSourceSettings | ZmqSourceSettings | AsapoSourceSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

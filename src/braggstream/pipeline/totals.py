@@ -72,6 +72,8 @@ class Ledger:
     step_seconds: Counter[str] = field(default_factory=Counter)
     """Seconds that workers spent, by step."""
     senders: SenderNumbers = field(default_factory=SenderNumbers)
+    n_undelivered: int = 0
+    """Frames that a message service should have, by its own numbering, and never gave."""
     _n_unnumbered: int = 0
     """Failed frames whose number is not known."""
 
@@ -106,7 +108,8 @@ class Ledger:
 
         A frame that arrived and was not read leaves a gap in the numbers too, but is in another row already.
         """
-        return max(0, self.senders.n_lost - self._n_unnumbered - self.n_sampled_out)
+        n_jumped_over = self.senders.n_lost - self._n_unnumbered - self.n_sampled_out
+        return self.n_undelivered + max(0, n_jumped_over)
 
     def receive(self) -> None:
         """Count a frame taken from its source."""

@@ -9,7 +9,7 @@ from math import ceil
 from time import monotonic
 from typing import Any, Protocol
 
-from braggstream.formats.wire import FileTask, MessageTask, Task
+from braggstream.formats.wire import FileTask, FrameOutcome, MessageTask, Task
 from braggstream.model.frame import FileSlot
 from braggstream.run.slots import SlotMemory
 from braggstream.sources.zmq import ZmqSource
@@ -84,6 +84,19 @@ class Intake(Protocol):
         """Give the task for a second time, with what was copied; None while there is no room for it."""
         ...
 
+    def recorded(self, outcome: FrameOutcome) -> None:
+        """Hear that a task's chunk is written, or that it has none; its slot is not free yet."""
+        ...
+
+    @property
+    def n_undelivered(self) -> int:
+        """Frames that the source should have given and has not, besides those that the numbers of senders tell."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """Give what the summary of the session says of the source."""
+        ...
+
     def close(self) -> None:
         """End."""
         ...
@@ -150,6 +163,15 @@ class FileIntake:
     def copy(self, task: Task) -> bytes:
         """A frame in a file can be read again: nothing is to be kept."""
         return b""
+
+    n_undelivered = 0
+
+    def recorded(self, outcome: FrameOutcome) -> None:
+        """Nobody is to be told."""
+
+    def summary(self) -> dict[str, Any]:
+        """There is nothing to tell."""
+        return {}
 
     def again(self, task: Task, payload: bytes) -> Task | None:
         """Give the task for a second time."""
@@ -263,6 +285,15 @@ class MessageIntake:
         """Copy the message of a task, whose slot is not free yet."""
         assert isinstance(task, MessageTask)
         return bytes(self._memory.view(task.slot, task.n_bytes))
+
+    n_undelivered = 0
+
+    def recorded(self, outcome: FrameOutcome) -> None:
+        """Nobody is to be told."""
+
+    def summary(self) -> dict[str, Any]:
+        """There is nothing to tell."""
+        return {}
 
     def again(self, task: Task, payload: bytes) -> Task | None:
         """Put a message into a slot for a second time; None while all slots are taken."""

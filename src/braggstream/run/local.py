@@ -19,6 +19,7 @@ from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
+    AsapoSourceSettings,
     FileSourceSettings,
     OutputSettings,
     RunSettings,
@@ -123,7 +124,8 @@ def _run_session(
         memory = SlotMemory.create(n_slots, setup.slot_bytes)
         stack.callback(memory.close)
         intake = _open_intake(source, setup, memory, run=run, report=report)
-        stack.callback(intake.close)
+        receiving = stack.enter_context(ExitStack())
+        receiving.callback(intake.close)
         sink = sink or open_sink(geometry, settings, output)
         stack.callback(sink.close)
         records = None if output.mille_file is None else open_mille_file(output.mille_file)
@@ -152,8 +154,10 @@ def _run_session(
         try:
             return session.run()
         finally:
+            receiving.close()
             ledger.n_replaced_workers = supervisor.n_replaced
-            learned = [watcher.finish() for watcher in watchers]
+            ledger.n_undelivered = intake.n_undelivered
+            learned = [*(watcher.finish() for watcher in watchers), intake.summary()]
             report.finish()
             if run.profile:
                 learned.append({"profile": session.times.as_dict()})
@@ -304,8 +308,8 @@ class Session:
         if settled.worker is not None:
             self.times.add(settled.worker, settled.outcome.timings, since=settled.since, until=monotonic())
         outcome = self._held.sift(settled)
-        self._intake.release(settled.task)
         seen = settled.outcome if outcome is None else self._record(outcome)
+        self._intake.release(settled.task)
         for watcher in self._watchers:
             self._adjust(watcher.see(seen, self._supervisor.adjustments), watcher)
 
@@ -333,6 +337,7 @@ class Session:
 
     def _count(self, outcomes: Iterable[FrameOutcome]) -> None:
         for outcome in outcomes:
+            self._intake.recorded(outcome)
             self._ledger.settle(outcome)
             self._report.outcome(outcome)
             for watcher in self._watchers:
@@ -396,6 +401,8 @@ def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) ->
 def _open_intake(
     source: SourceSettings, setup: Setup, memory: SlotMemory, *, run: RunSettings, report: Report
 ) -> Intake:
+    if isinstance(source, AsapoSourceSettings):
+        return _asapo_intake(source, setup, memory, run=run, report=report)
     if isinstance(source, ZmqSourceSettings):
         socket = ZmqSource(
             source,
@@ -407,6 +414,22 @@ def _open_intake(
         kind = SampledIntake if source.subscribe and run.when_behind == "sample" else MessageIntake
         return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start)
     return FileIntake(open_frames(source, setup.geometry, run.serial_start))
+
+
+def _asapo_intake(
+    source: AsapoSourceSettings, setup: Setup, memory: SlotMemory, *, run: RunSettings, report: Report
+) -> Intake:
+    from braggstream.run.asapo_intake import AsapoIntake
+
+    return AsapoIntake(
+        source,
+        memory,
+        n_slots=setup.n_slots,
+        n_workers=run.n_workers,
+        slot_bytes=setup.slot_bytes,
+        output=setup.output,
+        say=report.say,
+    )
 
 
 def open_frames(source: FileSourceSettings, geometry: Geometry, serial_start: int) -> Any:

@@ -14,6 +14,7 @@ from braggstream.run.ties import PARENTS_SIGNALS
 NOTE_BYTES = 1 << 16
 FAREWELL_S = 5.0
 """So long the fork server may take to see its workers off."""
+SECRET_VARIABLES = frozenset({"BRAGGSTREAM_ASAPO_TOKEN"})
 THREAD_LIMITS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Processes are the unit of parallelism: libraries start no threads of their own."""
 
@@ -109,6 +110,11 @@ def _file_with(content: bytes) -> int:
     return descriptor
 
 
+def _environment() -> dict[str, str]:
+    """Variables for workers, which need no secrets."""
+    return {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+
+
 def _start(descriptors: tuple[int, ...]) -> "subprocess.Popen[bytes]":
     """Start the process in a process group of its own, deaf to the signals that concern the parent alone."""
     words = [*map(str, descriptors), str(os.getpid())]
@@ -120,7 +126,7 @@ def _start(descriptors: tuple[int, ...]) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             pass_fds=descriptors,
             process_group=0,
-            env={**os.environ, **THREAD_LIMITS, "PYTHONPATH": path},
+            env={**_environment(), **THREAD_LIMITS, "PYTHONPATH": path},
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
