@@ -34,12 +34,14 @@ def _state(tmp_path, monkeypatch):
 
 
 def send(sender, stream, numbers, name="f"):
+    done = []
     for number in numbers:
         sender.producer.send(
             number, f"processed/{stream}/{number}.raw", f"{name}".encode().ljust(64, b"\0"), {"n": number},
-            ingest_mode=9, stream=stream,
+            ingest_mode=9, stream=stream, callback=lambda header, error: done.append(error),
         )  # fmt: skip
-    sender.wait()
+    eventually(lambda: len(done) == len(numbers))
+    assert not any(done)
 
 
 class AsapoSession(SessionProcess):

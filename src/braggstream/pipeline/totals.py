@@ -168,6 +168,8 @@ class Ledger:
             parts.append(f"{self.n_in_flight} {'abandoned' if is_final else 'in flight'}")
         if self.n_sent is not None:
             parts.append(f"{self.n_lost} lost before they arrived, {self.n_sent} sent")
+        elif self.n_undelivered:
+            parts.append(f"{self.n_undelivered} lost before they arrived")
         return "Frames: " + ", ".join(parts) + "."
 
     def _counts(self) -> str:
