@@ -76,7 +76,7 @@ class Groups:
         with self._database.change() as db:
             stream = find_stream(db, reader.place)
             if stream is None or not stream.max_id:
-                return self._due(db, stream, reader, how, again, at_end=False) or no_record(0, 0)
+                return no_record(0, 0)
             return (
                 self._due(db, stream, reader, how, again, at_end=False)
                 or self._step(db, stream, reader, how, again)
@@ -213,7 +213,7 @@ class Groups:
     def _due(
         self,
         db: sqlite3.Connection,
-        stream: Stream | None,
+        stream: Stream,
         reader: Reader,
         how: Wanted,
         again: Resend,
@@ -221,7 +221,7 @@ class Groups:
         at_end: bool,
     ) -> Answer | None:
         """A message that is due to be sent again; before the end of a stream, looked for at times only."""
-        if stream is None or not (at_end or self._may_look(stream.key, reader.group)):
+        if not (at_end or self._may_look(stream.key, reader.group)):
             return None
         now = time.time_ns()
         row = db.execute(
@@ -230,6 +230,7 @@ class Groups:
             (stream.key, reader.group, now),
         ).fetchone()
         if row is None:
+            self._looked(stream.key, reader.group)  # As long as there are some, they come one after the other.
             return None
         db.execute(
             "UPDATE resends SET due_ns=?, most=?, attempts=attempts+1 WHERE stream=? AND reader=? AND id=?",
@@ -239,14 +240,15 @@ class Groups:
         return found or no_record(row[0], stream.max_id)
 
     def _may_look(self, key: int, group: str) -> bool:
-        now = time.monotonic()
         with self._looked_lock:
-            if now - self._looked_at.get((key, group), -self._resend_check_s) < self._resend_check_s:
-                return False
+            last = self._looked_at.get((key, group))
+        return last is None or time.monotonic() - last >= self._resend_check_s
+
+    def _looked(self, key: int, group: str) -> None:
+        with self._looked_lock:
             if len(self._looked_at) > MAX_LOOKED:
                 self._looked_at.clear()
-            self._looked_at[key, group] = now
-            return True
+            self._looked_at[key, group] = time.monotonic()
 
 
 def last_id(db: sqlite3.Connection, stream: Stream | None, how: Wanted, by: str) -> int:
