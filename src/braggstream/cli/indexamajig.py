@@ -382,6 +382,8 @@ def _output(options: dict[str, Any], words: Sequence[str], settings: Settings) -
         write_reflections=not options["no_refls_in_stream"],
         mille_file=str(Path(options["mille_dir"], options["mille_file"])) if options["mille"] else None,
         json_summary=options["json_summary"],
+        reflections_file=_reflections_file(options),
+        send_observations=options["reflections_out"] is not None,
         command_line=("indexamajig", *_shown_words(options, words)),
         indexing_words=options["indexing"] or ",".join(settings.indexing.methods),
         found_cell_file=_found_cell_file(options),
@@ -400,6 +402,20 @@ def _audit_lines(settings: Settings) -> tuple[str, ...]:
     """Tell what happens to frames that the command line alone does not tell."""
     lines = [] if settings.geometry.refine == "off" else [AUDIT[settings.geometry.refine]]
     return (*lines, FOUND_CELL) if settings.indexing.find_cell else tuple(lines)
+
+
+def _reflections_file(options: dict[str, Any]) -> str | None:
+    path = options["reflections_out"]
+    if path is None:
+        return None
+    _check_new_file("--reflections-out", path, options)
+    if options["cell_parameters_only"]:
+        raise UserError("--reflections-out needs reflections: leave --cell-parameters-only out")
+    if Path(path).suffix == ".parquet":
+        raise UserError(
+            "--reflections-out writes an Arrow stream, which a killed run leaves readable: name it .arrows"
+        )
+    return str(path)
 
 
 def _found_cell_file(options: dict[str, Any]) -> str | None:

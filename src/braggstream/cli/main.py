@@ -20,6 +20,7 @@ COMMANDS = {
     "cell_explorer": "find the unit cells of the crystals of stream files",
     "list_events": "list the frames of files, one a line",
     "show": "summarise a stream file in the terminal",
+    "columns": "write the crystals of a stream file as columns, which process_hkl reads fast",
     "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",
     "asapo": "streams of ASAP::O, how far groups have read them, and moving those positions",

@@ -45,6 +45,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "write ledger and totals to this file at the end (beyond CrystFEL)",
             argument="FILE",
         ),
+        option(
+            "--reflections-out",
+            "text",
+            "write crystals and reflections to a columnar cache too, for process_hkl (beyond CrystFEL)",
+            argument="FILE",
+        ),
         option("--serial-start", "integer", "serial number of the first frame", default=1, least=0, argument="N"),
         off("--no-non-hits-in-stream", "write no chunk for frames that are no hits"),
         option(

@@ -7,6 +7,9 @@ from typing import Protocol
 from braggstream.formats.stream_columns import N_CRYSTALS, STANDARD_INPUT, StreamColumns
 from braggstream.model.observations import Observations
 
+COLUMNAR_MAGIC = (b"\xff\xff\xff\xff", b"PAR1")
+"""First bytes of an Arrow stream, and of a Parquet file."""
+
 
 class ObservationFile(Protocol):
     """A file of crystals; iterate over it to get them block by block."""
@@ -27,7 +30,20 @@ class ObservationFile(Protocol):
 
 def open_observations(path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1) -> ObservationFile:
     """Open a file of observations, of the kind that its first bytes tell; raises `UserError`."""
+    if not is_standard_input(path) and is_columnar(path):
+        from braggstream.formats.columns import ColumnsFile
+
+        return ColumnsFile(path)
     return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads)
+
+
+def is_columnar(path: str | Path) -> bool:
+    """Tell whether a file begins as a columnar cache; what cannot be opened does not."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) in COLUMNAR_MAGIC
+    except OSError:
+        return False
 
 
 def is_standard_input(path: str | Path) -> bool:

@@ -380,6 +380,8 @@ class OutputSettings:
     """(off: `--no-refls-in-stream`)"""
     mille_file: str | None = None
     """Millepede records go to this file (`--mille-dir`, `--mille-file`)."""
+    reflections_file: str | None = None
+    """Crystals and reflections go to this columnar cache (`--reflections-out`)."""
     send_observations: bool = False
     """Workers send crystals and reflections as numbers too, for merging (`--reflections-out`, `--live-merge`)."""
     json_summary: str | None = None

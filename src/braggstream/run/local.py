@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -47,6 +47,9 @@ from braggstream.sinks.mille_file import open_mille_file
 from braggstream.sources.zmq import ZmqSource
 from braggstream.steps.device import CUDA
 from braggstream.steps.indexing.methods import uses_programs
+
+if TYPE_CHECKING:
+    from braggstream.sinks.reflections_file import ReflectionsFile
 
 DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
 """Exit statuses, as CrystFEL's; a second stop signal gives its number plus 128."""
@@ -131,6 +134,9 @@ def _run_session(
         records = None if output.mille_file is None else open_mille_file(output.mille_file)
         if records is not None:
             stack.callback(records.close)
+        reflections = None if output.reflections_file is None else open_reflections(geometry, output)
+        if reflections is not None:
+            stack.callback(reflections.close)
         supervisor = Supervisor(
             setup=setup,
             memory=memory,
@@ -144,8 +150,7 @@ def _run_session(
             ledger,
             report,
             intake=intake,
-            sink=sink,
-            records=records,
+            output=PatientOutput(sink, records, report.say, reflections=reflections),
             supervisor=supervisor,
             stop=stop,
             watchers=watchers,
@@ -179,8 +184,7 @@ class Session:
         report: Report,
         *,
         intake: Intake,
-        sink: Sink,
-        records: Sink | None,
+        output: PatientOutput,
         supervisor: Supervisor,
         stop: StopSignals,
         watchers: Sequence[Watcher] = (),
@@ -188,7 +192,7 @@ class Session:
         self._ledger = ledger
         self._report = report
         self._intake = intake
-        self._output = PatientOutput(sink, records, report.say)
+        self._output = output
         self._supervisor = supervisor
         self._stop = stop
         self._watchers = watchers
@@ -396,6 +400,16 @@ def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) ->
     from braggstream.sinks.stream_file import StreamFileSink
 
     return StreamFileSink(output, stream_header(geometry.text, output, settings.indexing.target_cell))
+
+
+def open_reflections(geometry: Geometry, output: OutputSettings) -> "ReflectionsFile":
+    """Open the columnar cache; raises `UserError`."""
+    from braggstream.formats.stream_header import audit_text
+    from braggstream.sinks.reflections_file import ReflectionsFile
+
+    names = tuple(panel.name for panel in geometry.panels)
+    assert output.reflections_file is not None
+    return ReflectionsFile(output.reflections_file, names, audit_text(output), goes_on=output.append)
 
 
 def _open_intake(

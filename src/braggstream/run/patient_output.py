@@ -28,12 +28,32 @@ class Sink(Protocol):
         ...
 
 
+class HoldingSink(Sink, Protocol):
+    """Where results go that are held until there are enough of them."""
+
+    def deadline(self) -> float:
+        """Give the time when what is held has to be written [s, monotonic]."""
+        ...
+
+    def turn(self) -> None:
+        """Write what has been held for long."""
+        ...
+
+
 class PatientOutput:
     """Writes chunks and records of frames in the order of their completion; none is written twice, or in part."""
 
-    def __init__(self, sink: Sink, records: Sink | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        records: Sink | None,
+        say: Callable[[str], None],
+        *,
+        reflections: HoldingSink | None = None,
+    ) -> None:
         self._sink = sink
         self._records = records
+        self._reflections = reflections
         self._say = say
         self._waiting: deque[tuple[FrameOutcome, list[tuple[Sink, bytes]]]] = deque()
         """Results, each with what is still to be written of it."""
@@ -54,14 +74,18 @@ class PatientOutput:
         return len(self._waiting)
 
     def deadline(self) -> float:
-        """Give the time of the next look whether there is room [s, monotonic]."""
-        return self._next_look if self.is_stuck else inf
+        """Give the time of the next look whether there is room, or of the next thing to write [s, monotonic]."""
+        if self.is_stuck:
+            return self._next_look
+        return inf if self._reflections is None else self._reflections.deadline()
 
     def put(self, outcome: FrameOutcome) -> None:
         """Take a result, to be written by `settle`."""
         parts = [(self._sink, outcome.chunk)] if outcome.chunk else []
         if outcome.calibration and self._records is not None:
             parts.append((self._records, outcome.calibration))
+        if outcome.observations and self._reflections is not None:
+            parts.append((self._reflections, outcome.observations))
         self._waiting.append((outcome, parts))
 
     def settle(self) -> Iterator[FrameOutcome]:
@@ -83,9 +107,19 @@ class PatientOutput:
                 outcome = _unwritten(outcome, error)
             self._waiting.popleft()
             yield outcome
+        self._write_held()
         if self._full is not None:
             self._full = None
             self._say("There is room again: going on.")
+
+    def _write_held(self) -> None:
+        """Write reflections that have been held for long."""
+        if self._reflections is None:
+            return
+        try:
+            self._reflections.turn()
+        except OSError as error:
+            self.error = self.error or _output_error(error)
 
     def abandon(self) -> Iterator[FrameOutcome]:
         """Give up what waits; gives it as failed."""

@@ -29,6 +29,10 @@ class PieceFile:
             error.filename = self._name
             raise
 
+    def cut(self, length: int) -> None:
+        """Cut the file off behind so many bytes, where a writer before was cut off itself; raises `OSError`."""
+        os.ftruncate(self._descriptor, length)
+
     def close(self) -> None:
         """Close the file; raises `OSError` where the system could not keep what was written."""
         if self._descriptor >= 0:

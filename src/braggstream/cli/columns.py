@@ -1,0 +1,36 @@
+"""`braggstream columns STREAM -o FILE`: a columnar cache of a stream file, which merging reads fast."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from braggstream.formats.columns import arrow, write_columns
+from braggstream.formats.stream_columns import read_observations
+from braggstream.model.errors import UserError
+from braggstream.pipeline.merging import tell_of
+
+
+def run(words: Sequence[str]) -> int:
+    """Run `braggstream columns` with the words after its name; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="braggstream columns",
+        description="Write the crystals of a stream file as columns, as indexamajig --reflections-out does.",
+    )
+    parser.add_argument("file", help="stream file, also .xz or .gz; - is standard input")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="the cache; .arrows is its usual suffix"
+    )
+    chosen = parser.parse_args(words)
+    if Path(chosen.output).resolve() == Path(chosen.file).resolve():
+        raise UserError(f"--output={chosen.output} would overwrite the input: give another name")
+    arrow()
+    source = read_observations(chosen.file, n_threads=2)
+    n_crystals = write_columns(chosen.output, source, audit=source.audit)
+    tell_of(source, _say)
+    _say(f"{n_crystals} crystals in {chosen.output}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
