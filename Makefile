@@ -34,6 +34,7 @@ bench: $(VENV)/.extra-test
 quality: $(VENV)/.extra-test
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality.wrong_geometry
+	$(BIN)/python -m benchmarks.quality.bound
 
 docs: $(VENV)/.extra-docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
