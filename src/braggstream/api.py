@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5_maps import SIGNATURE
+from braggstream.formats.reflection_file import read_reflections
+from braggstream.formats.shell_table import ShellTable
 from braggstream.formats.stream_header import stream_header
 from braggstream.formats.stream_read import StreamFile, read_stream
 from braggstream.formats.stream_write import format_chunk
@@ -21,6 +23,7 @@ from braggstream.model.errors import BraggstreamError, FrameError, UserError
 from braggstream.model.frame import FileSlot, Frame, Message
 from braggstream.model.geometry import Geometry
 from braggstream.model.peaks import PeakTable
+from braggstream.model.reflection_list import ReflectionList
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import (
     FfbidxSettings,
@@ -33,6 +36,7 @@ from braggstream.model.settings import (
     Settings,
     ZmqSourceSettings,
 )
+from braggstream.pipeline.judged_lists import check, compare
 from braggstream.pipeline.loading import FrameLoader
 from braggstream.pipeline.recipe import Recipe
 from braggstream.sources.files import FileSource
@@ -53,14 +57,19 @@ __all__ = [
     "PeakSettings",
     "PeakTable",
     "Processor",
+    "ReflectionList",
     "ReflectionTable",
     "Settings",
+    "ShellTable",
     "StreamFile",
     "UnitCell",
     "UserError",
+    "check",
+    "compare",
     "index_q",
     "load_cell",
     "load_geometry",
+    "load_reflections",
     "open_files",
     "open_zmq",
     "read_stream",
@@ -69,6 +78,7 @@ __all__ = [
 
 load_geometry = read_geometry
 load_cell = read_cell
+load_reflections = read_reflections
 
 OnError = Callable[[FrameError], None]
 
