@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from numpy.typing import NDArray
+
 from braggstream.formats.cell import read_cell
 from braggstream.formats.reflection_file import read_reflections
 from braggstream.formats.shell_table import ShellTable, edges_columns
@@ -121,7 +123,8 @@ def compare(
     if scale:
         matched = scaled(matched, *fitted_scale(matched))
     shells = Shells.of_equal_volume(*selection.limits(matched.inverse_d), n_shells)
-    columns, overall = dict(edges_columns(shells.edges)), {}
+    columns: dict[str, NDArray] = dict(edges_columns(shells.edges))
+    overall: dict[str, float] = {}
     mates = bijvoet_pairs(matched, group) if anomalous else None
     for figure in wanted:
         pairs: MatchedLists | BijvoetPairs = matched
