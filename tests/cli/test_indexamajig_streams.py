@@ -22,7 +22,11 @@ from session_fakes.session_process import eventually, is_running
 
 pytestmark = pytest.mark.system
 
-RECEIVING = {"rep": ["--zmq-request=next"], "pub": ["--zmq-subscribe=frames"], "push": ["--zmq-pull"]}
+RECEIVING = {
+    "rep": ["--zmq-request=next"],
+    "pub": ["--zmq-subscribe=frames", "--when-behind=wait"],
+    "push": ["--zmq-pull"],
+}
 
 
 @pytest.mark.parametrize(

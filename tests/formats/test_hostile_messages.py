@@ -218,6 +218,16 @@ def test_a_file_that_cannot_be_closed():
     test_a_good_file_in_a_message()
 
 
+def test_a_file_whose_root_is_no_group():
+    """Found by fuzzing: h5py looks for links in whatever it takes for a group."""
+    with h5py.File(io.BytesIO(HDF5)) as file:
+        place = h5py.h5o.get_info(file["image"].id).addr
+    damaged = bytearray(HDF5)
+    damaged[64:72] = place.to_bytes(8, "little")  # The address of the root in the superblock.
+    error = load(bytes(damaged), FILE_GEOMETRY)
+    assert isinstance(error, FrameError)
+
+
 @pytest.mark.parametrize("path", ["/outside", "/way", "/virtual", "/claim", "/loop", "/absent", "/image/below"])
 def test_ways_out_of_a_message_are_refused(path):
     geometry = parse_geometry(FILE_GEOMETRY.text.replace("data = /image", f"data = {path}"))

@@ -1,5 +1,6 @@
 """HDF5 plumbing: opening files, finding datasets, and maps (masks, saturation) whose rank may lack the `%` axes."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,21 @@ from braggstream.model.mask import MaskArray
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, UnicodeError)
+MAX_LINKS = 32
+MAX_STEPS = 256
+"""A path in a message may lead through so many links, and so many groups."""
+
+BROKEN = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    UnicodeError,
+)
 """What h5py raises for damaged files."""
 
 
@@ -87,21 +102,30 @@ def find_dataset(file: h5py.File, path: str, name: str, *, only_inside: bool = F
 
 
 def _refuse_ways_out(file: h5py.File, path: str) -> None:
-    for _ in range(32):
-        walked = ""
-        for part in path.strip("/").split("/"):
-            walked = f"{walked}/{part}"
-            link = file.get(walked, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                raise MismatchError(f"{walked} is a link to another file, which streamed files may not hold")
-            if isinstance(link, h5py.SoftLink):
-                rest = path.strip("/").split("/")[walked.count("/") :]
-                target = link.path if link.path.startswith("/") else f"{walked.rpartition('/')[0]}/{link.path}"
-                path = "/".join([target, *rest])
-                break
-        else:
+    """Walk a path link by link; refuse links out of the file, and walks that are too long to have been meant."""
+    group: Any = file
+    parts = _parts(path)
+    n_links = 0
+    for _ in range(MAX_STEPS):
+        if not parts or not isinstance(group, h5py.Group):
             return
+        part = parts.popleft()
+        link = group.get(part, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise MismatchError(f"{path}: {part} is a link to another file, which streamed files may not hold")
+        if not isinstance(link, h5py.SoftLink):
+            group = group.get(part)
+            continue
+        n_links += 1
+        if n_links > MAX_LINKS:
+            break
+        group = file if link.path.startswith("/") else group
+        parts.extendleft(reversed(_parts(link.path)))
     raise MismatchError(f"{path} is a chain of too many links")
+
+
+def _parts(path: str) -> deque[str]:
+    return deque(part for part in path.split("/") if part not in ("", "."))
 
 
 def read_array(

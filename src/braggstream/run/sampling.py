@@ -15,7 +15,7 @@ from braggstream.run.intake import MessageIntake
 from braggstream.run.slots import SlotMemory
 from braggstream.sources.zmq import ZmqSource
 
-MIN_WAITING = 16
+MIN_WAITING = 64
 """So many frames may wait, so that a short delay of the workers costs none."""
 MOST_WAITING_BYTES = 1 << 30
 """Fewer wait where they are so large that they would take more memory."""

@@ -1,4 +1,4 @@
-"""Fuzz one decoder: `python -m benchmarks.fuzz FORMAT [SECONDS] [FOLDER]`.
+"""Fuzz one decoder: `python -m fuzz FORMAT [SECONDS] [FOLDER]`.
 
 Anything but a frame or a `FrameError` of one line is a find; so is a message that takes longer than ten seconds or
 more than 2 GiB.  What was found lies in FOLDER (`fuzz-FORMAT`), beside the corpus that grew.
@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["braggstream"], exclude=UNTOUCHED):
     from braggstream.model.settings import FrameSettings
     from braggstream.pipeline.loading import FrameLoader
 
-from benchmarks.fuzz.seeds import TARGETS  # noqa: E402 - Braggstream is imported instrumented
+from fuzz.seeds import TARGETS  # noqa: E402 - Braggstream is imported instrumented
 
 LONGEST_LINE = 600
 
