@@ -68,9 +68,20 @@ def bad_msgpack() -> list[bytes]:
     made += [good | {"peaks": good["peaks"] | {key: value}} for key in good["peaks"] for value in JUNK]
     made += [{key: value for key, value in good.items() if key != left_out} for left_out in good]
     raw = [
-        b"\x91" * MANY, b"\x81\xa1a" * MANY, b"\x81\x91" * MANY, b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff" + b"\xc0" * 50,
-        b"\x81\xa5image\xc6\xff\xff\xff\xff", b"\x81\xa5image\xdb\xff\xff\xff\xff", b"\xde\xff\xff" + b"\xa1a\xc0" * 500,
-        b"\x81\xa5image" * 5000, b"\xc1", b"\xc7\xff\x01", b"\x80\x05K\x01.", msgpack.packb([[good]]), msgpack.packb([]),
+        b"\x91" * MANY,
+        b"\x81\xa1a" * MANY,
+        b"\x81\x91" * MANY,
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff" + b"\xc0" * 50,
+        b"\x81\xa5image\xc6\xff\xff\xff\xff",
+        b"\x81\xa5image\xdb\xff\xff\xff\xff",
+        b"\xde\xff\xff" + b"\xa1a\xc0" * 500,
+        b"\x81\xa5image" * 5000,
+        b"\xc1",
+        b"\xc7\xff\x01",
+        b"\x80\x05K\x01.",
+        msgpack.packb([[good]]),
+        msgpack.packb([]),
         b"\xdf\x00\x01\x86\xa0" + b"".join(msgpack.packb(f"k{n}") + b"\xc0" for n in range(MANY)),
     ]
     message = msgpack.packb(good)
@@ -94,11 +105,11 @@ def hdf5_file(**more: object) -> bytes:
 
 
 def _bomb(file: h5py.File, name: str) -> None:
-    """A chunk of 192 bytes whose compressed bytes unpack to 1 GiB."""
+    """A chunk of 192 bytes whose compressed bytes unpack to 128 MiB."""
     dataset = file.create_dataset(name, (6, 8), "u4", chunks=(6, 8), compression="gzip")
     packer = zlib.compressobj(9)
     zeros = bytes(1 << 20)
-    dataset.id.write_direct_chunk((0, 0), b"".join(packer.compress(zeros) for _ in range(1024)) + packer.flush())
+    dataset.id.write_direct_chunk((0, 0), b"".join(packer.compress(zeros) for _ in range(128)) + packer.flush())
 
 
 def _vast_chunk(file: h5py.File, name: str) -> None:
@@ -108,7 +119,7 @@ def _vast_chunk(file: h5py.File, name: str) -> None:
     )
     packer = zlib.compressobj(9)
     zeros = bytes(1 << 20)
-    dataset.id.write_direct_chunk((0, 0), b"".join(packer.compress(zeros) for _ in range(256)) + packer.flush())
+    dataset.id.write_direct_chunk((0, 0), b"".join(packer.compress(zeros) for _ in range(16)) + packer.flush())
 
 
 def _lying(head: bytes, filters: object) -> object:

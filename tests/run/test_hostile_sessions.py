@@ -54,8 +54,17 @@ def test_good_frames_come_out_whatever_comes_between(tmp_path, name):
     bad = BAD[name]()
     sender = Mixed(name, bad)
     header = "/number" if name == "hdf5" else "number"
-    words = [f"--zmq-input={sender.endpoint}", "--zmq-pull", f"--data-format={name}", "-g", geometry, "--indexing=none",
-             "--peaks=msgpack" if name == "msgpack" else "--peaks=zaef", f"--copy-header={header}", "-j2"]
+    words = [
+        f"--zmq-input={sender.endpoint}",
+        "--zmq-pull",
+        f"--data-format={name}",
+        "-g",
+        geometry,
+        "--indexing=none",
+        "--peaks=msgpack" if name == "msgpack" else "--peaks=zaef",
+        f"--copy-header={header}",
+        "-j2",
+    ]
     with Running(tmp_path, *words) as session:
         sender.start()
         most, deadline = 0, time.monotonic() + 90
