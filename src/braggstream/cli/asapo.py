@@ -21,7 +21,7 @@ from braggstream.sources.asapo_groups import (
 )
 from braggstream.sources.asapo_journal import known_groups
 
-ANSWER_S = 5.0
+ANSWER_S = 2.0
 MAX_SHOWN = 8
 """So many numbers of unacknowledged messages are shown."""
 

@@ -167,13 +167,6 @@ class AsapoClient:
         found = self._ask("get_unacknowledged_messages", group, from_id=0, to_id=0, stream=stream)
         return [int(number) for number in found]
 
-    def last_acknowledged(self, stream: str, group: str) -> int:
-        """Give the highest message that the group has acknowledged; 0 for none."""
-        try:
-            return int(self._ask("get_last_acknowledged_message", group, stream=stream))
-        except (Hole, EndOfStream):
-            return 0
-
     def set_position(self, stream: str, group: str, position: int) -> None:
         """Have the message after this one handed out next; raises `ServiceAway` or `Refusal`."""
         self._ask("set_lastread_marker", group, position, stream=stream)

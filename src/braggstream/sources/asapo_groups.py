@@ -57,7 +57,8 @@ def position_of(client: AsapoClient, service: AsapoServiceSettings, stream: Stre
 def _position(
     client: AsapoClient, stream: StreamInfo, group: str, told: dict[str, int] | None, record: GroupRecord | None
 ) -> Position:
-    last = client.last_acknowledged(stream.name, group)
+    open_numbers = client.unacknowledged(stream.name, group)
+    last = _highest_besides(open_numbers, stream.size)
     read_to, known_from = None, "nobody"
     if told is not None:
         read_to, known_from = told.get(group, 0), "the service"
@@ -66,10 +67,8 @@ def _position(
         known_from = f"sessions on this machine, until {record.updated}"
     elif last:
         read_to, known_from = last, "its acknowledgements"
-    left: Sequence[int] = ()
-    if last:
-        limit = stream.size if read_to is None else read_to
-        left = [number for number in client.unacknowledged(stream.name, group) if number <= limit]
+    limit = stream.size if read_to is None else read_to
+    left = [number for number in open_numbers if number <= limit] if last else []
     return Position(
         stream=stream,
         group=group,
@@ -78,6 +77,12 @@ def _position(
         last_acknowledged=last,
         unacknowledged=left,
     )
+
+
+def _highest_besides(numbers: Sequence[int], size: int) -> int:
+    """The highest number up to `size` that is not among these; 0 for none.  (Asked for that, a client waits.)"""
+    excluded = set(numbers)
+    return next((number for number in range(size, 0, -1) if number not in excluded), 0)
 
 
 def wanted_position(to: str, stream: StreamInfo) -> int:
