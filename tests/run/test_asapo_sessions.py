@@ -300,6 +300,20 @@ def test_data_that_left_the_cache_fail_their_frames(tmp_path):
     assert "its data are not to be had" in session.text
 
 
+def test_data_sets_fail_unless_they_have_one_part(tmp_path, service, sender):
+    sender.send("run1", 1, dataset=(1, 2), content=b"a")
+    sender.send("run1", 1, dataset=(2, 2), content=b"b")
+    sender.send("run1", 2, dataset=(1, 2), content=b"c")
+    sender.send("run1", 3, dataset=(1, 1), content=b"d")
+    sender.finish("run1", 3)
+    with AsapoSession(tmp_path, service, acks=True) as session:
+        _, summary = session.ended()
+    assert session.messages() == [("run1", 3)]
+    assert summary["failed_by_reason"] == {"data": 2} and summary["asapo"]["acknowledged"] == 3
+    assert "message 1 // (serial 1): failed (data): a data set of 2 parts: only single" in session.text
+    assert "a data set with 1 of 2 parts, incomplete: only single messages are frames" in session.text
+
+
 def test_hits_go_to_the_output_stream(tmp_path, service, sender):
     for number, name in enumerate(["f", "blank", "f", "bad", "crash", "f"], 1):
         send(sender, "run1", [number], name=name)

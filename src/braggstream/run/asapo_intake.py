@@ -34,7 +34,12 @@ MOST_THREADS = 4
 """Consumers of one session: one of them keeps several workers busy."""
 FAREWELL_S = 10.0
 """So long acknowledgements and output may take when the session ends."""
+WIND_DOWN_S = 3.0
+"""A session that is stopped waits so long for messages on their way, beyond the time limit of a question."""
 JOURNAL_S = 5.0
+"""The journal of the group is written so often."""
+SILENCE_S = 10.0
+"""The first notice that the service does not answer comes after so long."""
 
 
 @dataclass(slots=True)
@@ -89,6 +94,8 @@ class AsapoIntake:
         self._wake, self._wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._is_closed = False
         self._journal_at = monotonic() + JOURNAL_S
+        self._silence_s = SILENCE_S + settings.timeout_s
+        self._patient_until = inf
         self._acknowledger: Acknowledger | None = None
         self._publisher: AsapoPublisher | None = None
         self._durable = DurableFile(output.stream_file)
@@ -140,8 +147,8 @@ class AsapoIntake:
         return [self._wake] if self._free else []
 
     def deadline(self) -> float:
-        """Give the time at which the journal is due."""
-        return self._journal_at
+        """Give the time at which the journal is due, or messages on their way are waited for no longer."""
+        return min(self._journal_at, self._patient_until)
 
     def take(self, n_wanted: int) -> list[Task]:
         """Put messages that have arrived into free slots."""
@@ -151,6 +158,7 @@ class AsapoIntake:
         self._acknowledge_again()
         if monotonic() >= self._journal_at:
             self._write_journal()
+            self._tell_silence()
         tasks: list[Task] = []
         if self._publisher is not None:
             self._publisher.turn()
@@ -170,11 +178,12 @@ class AsapoIntake:
     def wind_down(self) -> None:
         """Ask for no more messages."""
         self._source.stop_asking()
+        self._patient_until = min(self._patient_until, monotonic() + self._settings.timeout_s + WIND_DOWN_S)
 
     @property
     def is_winding_down(self) -> bool:
         """Whether messages that were asked for before are still to be taken."""
-        return self._source.is_asking or self._source.has_received
+        return self._source.has_received or (self._source.is_asking and monotonic() < self._patient_until)
 
     def release(self, task: Task) -> None:
         """Free a task's slot."""
@@ -335,6 +344,15 @@ class AsapoIntake:
     def _tell(self) -> None:
         while self._lines:
             self._say_now(self._lines.popleft())
+
+    def _tell_silence(self) -> None:
+        """Tell that the service does not answer, at growing intervals; the client itself waits for ever."""
+        silent_s = self._source.silent_s
+        if silent_s > self._silence_s:
+            self._say_now(f"No answer from ASAP::O at {self._settings.service.endpoint} for {silent_s:.0f} s.")
+            self._silence_s *= 2
+        elif silent_s < SILENCE_S:
+            self._silence_s = SILENCE_S + self._settings.timeout_s
 
     def _wake_session(self) -> None:
         with self._wake_lock:

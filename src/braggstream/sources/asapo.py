@@ -160,6 +160,12 @@ class AsapoSource:
             return dict(self._finished)
 
     @property
+    def silent_s(self) -> float:
+        """How long the service has kept a thread waiting for an answer [s]."""
+        asked = [client.asked_at for client in self._clients]
+        return max((monotonic() - at for at in asked if at is not None), default=0.0)
+
+    @property
     def is_asking(self) -> bool:
         """Whether a thread may still leave a message."""
         return bool(self._n_running)
@@ -372,8 +378,10 @@ class AsapoSource:
 
     def _fetched(self, client: AsapoClient, announcement: Announcement) -> Received | None:
         """Fetch a message's bytes, through outages; a fault where they cannot be had, None where we stop."""
+        fault = announcement.fault
         if announcement.n_bytes > self._max_bytes:
             fault = f"the message has {announcement.n_bytes} bytes, at most {self._max_bytes} are taken"
+        if fault:
             return Received(announcement=announcement, payload=memoryview(b""), fault=fault)
         payload, fault = memoryview(b""), ""
         attempt, started = 0, monotonic()

@@ -3,9 +3,11 @@
 Nothing here goes on by itself: one call asks the service once, for as long as the consumer's time limit.
 """
 
+import re
 import socket
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 from braggstream.model.errors import SourceError, UserError
@@ -27,6 +29,10 @@ CONNECT_S = 2.0
 
 class ServiceAway(SourceError):
     """The service does not answer, or answers nonsense: worth another attempt later."""
+
+    def __init__(self, text: str, full_text: str = "") -> None:
+        super().__init__(text)
+        self.full_text = full_text
 
 
 class EndOfStream(SourceError):
@@ -84,9 +90,11 @@ class Announcement:
     number: int
     name: str
     n_bytes: int
-    metadata: object
-    record: Any
+    metadata: object = None
+    record: Any = None
     """As the client wants it back."""
+    fault: str = ""
+    """Why it is no message that can be processed; its position has been passed all the same."""
 
 
 class AsapoClient:
@@ -95,6 +103,8 @@ class AsapoClient:
     def __init__(self, settings: AsapoServiceSettings, *, timeout_s: float) -> None:
         """Make a consumer, which asks nobody yet; raises `UserError`."""
         self._settings = settings
+        self.asked_at: float | None = None
+        """Since when the service has been asked and has not answered [s, monotonic]."""
         self._lib = optional_library("asapo_consumer", extra="asapo", purpose="ASAP::O")
         for text in DEPRECATED:  # Messages in order are what a stream file of a run is made of.
             warnings.filterwarnings("ignore", text, DeprecationWarning)
@@ -121,11 +131,11 @@ class AsapoClient:
         ------
         EndOfStream, StreamFinished, Hole, ServiceAway, Refusal
         """
-        return self._announced(self._ask("get_next", group, meta_only=True, stream=stream), stream)
+        return self._message("get_next", group, stream)
 
     def by_number(self, stream: str, number: int) -> Announcement:
         """Ask for one message, whoever had it; raises as `next` does."""
-        return self._announced(self._ask("get_by_id", number, meta_only=True, stream=stream), stream)
+        return self._message("get_by_id", number, stream)
 
     def data(self, announcement: Announcement) -> memoryview:
         """Fetch a message's bytes; raises `NoBytes` or `ServiceAway`.
@@ -180,7 +190,46 @@ class AsapoClient:
         found = [_stream_info(each) for each in self._ask("get_stream_list")]
         return sorted(found, key=lambda info: info.created_ns)
 
+    def _message(self, name: str, which: object, stream: str) -> Announcement:
+        """Ask for a message; a record that the client cannot read is one too, and fails."""
+        try:
+            return self._announced(self._ask(name, which, meta_only=True, stream=stream), stream)
+        except ServiceAway as error:
+            number = _number_of_unreadable(error.full_text)
+            if number is None:
+                raise
+            return self._unreadable(stream, number, is_dataset='"messages":' in error.full_text)
+
+    def _unreadable(self, stream: str, number: int, *, is_dataset: bool) -> Announcement:
+        """Say what is wrong with a record that is no plain message; a data set of one part is as good as one."""
+        found = Announcement(stream=stream, number=number, name=f"message {number}", n_bytes=0)
+        if not is_dataset:
+            return replace(found, fault="its record makes no sense to the client")
+        try:
+            dataset = self._consumer.get_dataset_by_id(number, min_size=0, stream=stream)
+        except self._lib.AsapoPartialDataError as error:
+            dataset = error.partial_data
+        except self._lib.AsapoConsumerError as error:
+            raise ServiceAway(self._text(error)) from None
+        parts, n_expected = dataset["content"], int(dataset["expected_size"])
+        if n_expected == len(parts) == 1:
+            return self._announced(parts[0], stream)
+        is_whole = len(parts) >= n_expected
+        what = f"of {n_expected} parts" if is_whole else f"with {len(parts)} of {n_expected} parts"
+        return replace(
+            found,
+            name=str(parts[0]["name"]) if parts else found.name,
+            fault=f"a data set {what}{'' if is_whole else ', incomplete'}: only single messages are frames",
+        )
+
     def _ask(self, name: str, *values: object, **more: object) -> Any:
+        self.asked_at = monotonic()
+        try:
+            return self._answer(name, *values, **more)
+        finally:
+            self.asked_at = None
+
+    def _answer(self, name: str, *values: object, **more: object) -> Any:
         lib = self._lib
         try:
             return getattr(self._consumer, name)(*values, **more)
@@ -200,7 +249,7 @@ class AsapoClient:
                 f"any more or yet: install the asapo-consumer that fits it ({self._text(error)})"
             ) from None
         except lib.AsapoConsumerError as error:
-            raise ServiceAway(self._text(error)) from None
+            raise ServiceAway(self._text(error), str(error)) from None
 
     def _announced(self, answer: Any, stream: str) -> Announcement:
         record = answer[1] if isinstance(answer, tuple) else answer
@@ -225,6 +274,12 @@ class AsapoClient:
         text = str(error).replace(self._settings.token, "...") if self._settings.token else str(error)
         heart = text.rpartition("caused by: ")[2].removeprefix("error: ")
         return " ".join(heart.split())[:MAX_ERROR_TEXT]
+
+
+def _number_of_unreadable(text: str) -> int | None:
+    """Number of the message in an answer that the client cannot read; None where it is no such answer."""
+    found = re.search(r'malformed response.{0,40}\{[^{}]{0,200}?"_id":([0-9]{1,19})[,}]', text, re.DOTALL)
+    return int(found[1]) if found else None
 
 
 def _is_reachable(address: object) -> bool:
