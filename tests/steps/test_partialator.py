@@ -130,7 +130,7 @@ EDGE = 40.0
 """Of the cell [Å]."""
 
 
-def made_set(n=60, seed=3):
+def made_set(n=60, seed=3, noise=10.0):
     """Crystals with scales and B factors that are known."""
     rng = np.random.default_rng(seed)
     box = np.array([(1 + h, k, m) for h, k, m in np.ndindex(11, 12, 12)])
@@ -140,8 +140,8 @@ def made_set(n=60, seed=3):
     crystals = []
     for crystal in range(n):
         chosen = rng.choice(len(box), 200, replace=False)
-        value = true[chosen] * np.exp(ln_g[crystal] - b[crystal] * s2[chosen]) + rng.normal(0, 10, 200)
-        crystals.append([(*box[c], v, 10.0) for c, v in zip(chosen, value, strict=True)])
+        value = true[chosen] * np.exp(ln_g[crystal] - b[crystal] * s2[chosen]) + rng.normal(0, noise, 200)
+        crystals.append([(*box[c], v, noise) for c, v in zip(chosen, value, strict=True)])
     return crystals, box, true, ln_g, b
 
 
@@ -216,3 +216,57 @@ def test_refined_spheres_agree_with_the_reference_and_with_the_truth(golden, man
     truth = true_intensities(golden)
     assert correlation_with(truth, found) > 0.9965
     assert correlation_with(truth, found) > correlation_with(truth, expected) - 1e-5
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("model", "n_cycles", "least"), [("unity", 0, 0.938), ("xsphere", 1, 0.9978), ("offset", 1, 0.998)]
+)
+def test_a_model_of_errors_comes_nearer_to_the_truth(golden, many, model, n_cycles, least):
+    truth = true_intensities(golden)
+    by_logs = merge_of(many, settings_for("4/mmm", model=model, n_cycles=n_cycles))
+    by_errors = merge_of(many, settings_for("4/mmm", model=model, n_cycles=n_cycles, by_errors=True))
+    better = correlation_with(truth, lists_of(by_errors)[0])
+    assert better > correlation_with(truth, lists_of(by_logs)[0])
+    assert better > least
+    if model == "xsphere":
+        reference = read_hkl(golden / "merging" / "partialator-xsphere.hkl.xz")
+        assert better > correlation_with(truth, reference)
+    # No gauge drifts: the mean crystal is the unit.
+    is_in = by_errors.status == GOOD
+    assert np.mean(by_errors.column(LN_G)[is_in]) == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("noise", [10.0, 1500.0])
+def test_true_scales_are_found_by_errors(noise):
+    crystals, box, true, ln_g, _ = made_set(n=150, noise=noise)
+    merges = []
+    for by_errors in (False, True):
+        settings = settings_for("1", model="unity", polarisation=None, n_cycles=1, by_errors=by_errors)
+        merges.append(merge_of([observations_of(crystals, edge=EDGE)], settings))
+    by_logs, found = merges
+    whole, other = lists_of(found)[0], lists_of(by_logs)[0]
+    assert np.corrcoef(found.column(LN_G), ln_g)[0, 1] > (0.99 if noise < 100 else 0.8)
+    where, elsewhere = (np.searchsorted(packed(box), packed(one.hkl)) for one in (whole, other))
+    correlation = np.corrcoef(whole.intensity, true[where])[0, 1]
+    assert correlation > (0.9995 if noise < 100 else 0.93)
+    assert correlation > np.corrcoef(other.intensity, true[elsewhere])[0, 1] - 1e-4
+    if noise > 100:
+        # Errors are what they say.
+        scale = np.sum(true[where] * whole.intensity) / np.sum(true[where] ** 2)
+        pull = (whole.intensity - scale * true[where]) / whole.sigma
+        assert 0.8 < np.std(pull) < 1.4
+
+
+def test_the_errors_of_the_reference_stay_possible():
+    crystals, *_ = made_set()
+    settings = {"model": "unity", "polarisation": None, "n_cycles": 1, "by_errors": True}
+    shrunk, plain = (
+        lists_of(
+            merge_of([observations_of(crystals, edge=EDGE)], settings_for("1", compat_sigma=compat, **settings))
+        )
+        for compat in (False, True)
+    )
+    assert shrunk[0].intensity == pytest.approx(plain[0].intensity)
+    twice = plain[0].n_measured == 2
+    assert np.min(plain[0].sigma[twice]) < 0.1 * np.min(shrunk[0].sigma[twice])

@@ -14,7 +14,7 @@ from braggstream.model.index_operators import ambiguity_operators, parse_operato
 from braggstream.model.point_group import LACKS_AXIS, point_group
 from braggstream.pipeline.partialator import PartialatorFiles, run_partialator
 from braggstream.steps.merging.polarisation import parse_polarisation
-from braggstream.steps.partialator.settings import MODELS, PartialSettings
+from braggstream.steps.partialator.settings import MODELS, RANDOM, PartialSettings
 
 PROGRAM = Program(
     name="partialator",
@@ -23,6 +23,7 @@ PROGRAM = Program(
     operands="streams",
 )
 HALVES = ("order", "hash")
+SCALINGS = ("auto", "logs", "errors")
 
 
 def run(words: Sequence[str]) -> int:
@@ -49,6 +50,8 @@ def settings_of(chosen: dict[str, Any]) -> PartialSettings:
         symmetry=group,
         model=chosen["model"],
         n_cycles=chosen["iterations"],
+        by_errors=_is_by_errors(chosen),
+        compat_sigma=chosen["compat_sigma"],
         scale=not chosen["no_scale"],
         scale_b=not chosen["no_Bscale"],
         refine=not chosen["no_pr"],
@@ -67,6 +70,14 @@ def settings_of(chosen: dict[str, Any]) -> PartialSettings:
         force_radius=None if chosen["force_radius"] is None else chosen["force_radius"] / 10.0,
         force_wavelength=chosen["force_lambda"],
     )
+
+
+def _is_by_errors(chosen: dict[str, Any]) -> bool:
+    if chosen["scaling"] not in SCALINGS:
+        raise UserError(f"--scaling={chosen['scaling']}: expected one of {', '.join(SCALINGS)}")
+    if chosen["scaling"] == "auto":
+        return chosen["model"] not in ("unity", RANDOM)
+    return bool(chosen["scaling"] == "errors")
 
 
 def _operators(chosen: dict[str, Any]) -> tuple[Any, ...]:

@@ -71,6 +71,15 @@ MERGING = (
         default="xsphere",
         argument="MODEL",
     ),
+    option(
+        "--scaling",
+        "text",
+        "how crystals are scaled and weighted: `logs`, as the reference does; `errors`, by a model of errors;"
+        " `auto`: logs with unity, errors with the other models",
+        default="auto",
+        argument="HOW",
+    ),
+    off("--compat-sigma", "give the reference's errors of merged intensities with --scaling=errors too"),
     off("--no-scale", "fit no scales"),
     off("--no-Bscale", "fit no B factors"),
     off("--no-pr", "refine no orientations, radii and wavelengths"),

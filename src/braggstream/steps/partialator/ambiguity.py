@@ -17,6 +17,7 @@ from braggstream.model.point_group import PointGroup
 from braggstream.steps.partialator.block import CrystalBlock, packed
 from braggstream.steps.partialator.crew import Crew
 from braggstream.steps.partialator.loading import record
+from braggstream.steps.partialator.told import largest_s2
 
 SEED = 1
 N_POWER_ROUNDS = 30
@@ -58,7 +59,7 @@ class _Images:
 def resolve_ambiguity(crew: Crew, unique: NDArray[np.int32], operators: Operators, group: PointGroup) -> Choices:
     """Find the choice of each crystal; nothing is changed."""
     keys = packed(unique)
-    shells = np.linspace(0.0, float(max(crew.work(_largest_s2), default=1.0)) * (1.0 + 1e-9), N_SHELLS + 1)
+    shells = np.linspace(0.0, float(max(crew.work(largest_s2), default=1.0)) * (1.0 + 1e-9), N_SHELLS + 1)
     totals = sum(crew.work(_shell_sums, shells), np.zeros((N_SHELLS, 2)))
     means = totals[:, 0] / np.maximum(totals[:, 1], 1.0)
     images = list(crew.work(_imaged, keys, tuple(operators), group, shells, means))
@@ -140,10 +141,6 @@ def agreement_of(one: NDArray[np.int64], other: NDArray[np.int64], n_choices: in
     names = range(min(n_choices, MOST_LABELS))
     best = max(sum(counts[n, order[n]] for n in names) for order in permutations(names))
     return float(best / max(len(one), 1))
-
-
-def _largest_s2(block: CrystalBlock) -> tuple[CrystalBlock, float]:
-    return block, float(block.s2.max(initial=0.0))
 
 
 def _roots(block: CrystalBlock) -> NDArray[np.float64]:

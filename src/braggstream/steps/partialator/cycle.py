@@ -12,6 +12,7 @@ from braggstream.model.reflection_list import ReflectionList
 from braggstream.steps.partialator.ambiguity import reindex, resolve_ambiguity
 from braggstream.steps.partialator.block import GOOD, CrystalBlock
 from braggstream.steps.partialator.crew import Crew, Threads
+from braggstream.steps.partialator.error_scaling import ErrorScaling
 from braggstream.steps.partialator.judging import half_set_deltas_of, newly_rejected, residuals_of
 from braggstream.steps.partialator.loading import Loaded
 from braggstream.steps.partialator.means import (
@@ -50,6 +51,7 @@ class PartialMerge:
         self.crew: Crew = Threads(loaded.blocks) if crew is None else crew
         self.say = say
         self._reference = reference
+        self._errors: ErrorScaling | None = None
         self._slices = [block.numbers for block in loaded.blocks]
         n = len(loaded.crystals)
         self.status = np.full(n, GOOD, np.uint8)
@@ -107,27 +109,45 @@ class PartialMerge:
 
     def scale(self) -> None:
         """Fit the scales, where they are wanted."""
-        if self.settings.scale:
+        settings = self.settings
+        if not settings.scale:
+            return
+        if self._errors is None:
             scale_crystals(
-                self.crew,
-                len(self.unique),
-                with_b=self.settings.scale_b,
-                say=self.say,
-                fixed=self._reference,
+                self.crew, len(self.unique), with_b=settings.scale_b, say=self.say, fixed=self._reference
             )
+        if settings.by_errors:
+            merged = merged_intensities(joined(self.means()), LEAST_FOR_COMPARISON)
+            errors = self._errors or ErrorScaling(self.crew, self.unique)
+            groups = self._by_block(np.zeros(len(self.status), np.int64))
+            errors.scale(groups, merged, with_b=settings.scale_b, say=self.say, fixed=self._reference)
+            self._errors = errors
 
     def means(
         self, groups: NDArray | None = None, *, n_groups: int = N_HALVES, is_weighted: bool = True
     ) -> NDArray:
         """Merge the crystals that are not left out by group; as a rule by half set."""
-        labels = np.where(self.status == GOOD, self.half if groups is None else groups, OUTSIDE).astype(np.int8)
-        each = [labels[numbers] for numbers in self._slices]
+        each = self._by_block(self.half if groups is None else groups)
+        if is_weighted and self._errors is not None:
+            return self._errors.merge(each, n_groups)
         return merge_groups(self.crew, len(self.unique), each, n_groups=n_groups, is_weighted=is_weighted)
+
+    def _by_block(self, groups: NDArray) -> list[NDArray[np.int8]]:
+        """Give the group of each crystal that is not left out, block by block."""
+        labels = np.where(self.status == GOOD, groups, OUTSIDE).astype(np.int8)
+        return [labels[numbers] for numbers in self._slices]
 
     def lists(self, means: NDArray) -> list[ReflectionList]:
         """Give the reflection list of each group of means."""
         least, name = self.settings.min_measurements, self.settings.symmetry.name
-        return [merged_list(group, self.unique, least=least, symmetry=name) for group in means]
+        return [
+            merged_list(group, self.unique, least=least, symmetry=name, by_errors=self._has_own_sigmas)
+            for group in means
+        ]
+
+    @property
+    def _has_own_sigmas(self) -> bool:
+        return self._errors is not None and not self.settings.compat_sigma
 
     def column(self, number: int) -> NDArray[np.float64]:
         """Give a column of the crystals' states, float64[n]."""
@@ -153,7 +173,8 @@ class PartialMerge:
             self.merged, self.merged_sigma = self._reference, np.zeros(len(self.unique))
             return
         whole = joined(self.means())
-        self.merged, self.merged_sigma = merged_intensities(whole, LEAST_FOR_COMPARISON), merged_sigmas(whole)
+        self.merged = merged_intensities(whole, LEAST_FOR_COMPARISON)
+        self.merged_sigma = merged_sigmas(whole, by_errors=self._has_own_sigmas)
 
     def _reject(self) -> None:
         deltas = None

@@ -11,12 +11,17 @@ from braggstream.model.reflection_list import ReflectionList
 from braggstream.steps.partialator.block import CrystalBlock
 from braggstream.steps.partialator.crew import Crew
 
+Groups = Sequence[NDArray[np.int8]]
+"""For each block the group of each crystal, int8[n], or `OUTSIDE`."""
+
 OUTSIDE = -1
 """Group of crystals that are not merged."""
+N_EXPECTED = 4.0
+"""Measurements that the expected spread is worth beside the one that is seen."""
 
 
 def merge_groups(
-    crew: Crew, n_unique: int, groups: Sequence[NDArray[np.int8]], *, n_groups: int, is_weighted: bool = True
+    crew: Crew, n_unique: int, groups: Groups, *, n_groups: int, is_weighted: bool = True
 ) -> NDArray[np.float64]:
     """Merge crystals by group.
 
@@ -57,14 +62,25 @@ def merged_intensities(means: NDArray[np.float64], least: int) -> NDArray[np.flo
     return np.where(means[:, COUNT] >= least, means[:, MEAN], nan)
 
 
-def merged_sigmas(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the errors of the means from the spread of the measurements, float64[n_unique]."""
+def merged_sigmas(means: NDArray[np.float64], *, by_errors: bool = False) -> NDArray[np.float64]:
+    """Give the errors of the means, float64[n_unique].
+
+    From the spread of the measurements, as the reference does; or `by_errors`, where weights are inverse variances,
+    from their spread and what the model of errors expects of it, so that few measurements which happen to agree
+    do not seem exact.
+    """
+    n, weight = means[:, COUNT], means[:, WEIGHT]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(means[:, SQUARES] / means[:, WEIGHT] / means[:, COUNT])
+        variance = means[:, SQUARES] / weight
+        if by_errors:
+            n_extra = np.maximum(n - 1.0, 0.0)
+            seen = np.where(n > 1.0, variance * n / n_extra, 0.0)
+            variance = (N_EXPECTED * n / weight + n_extra * seen) / (N_EXPECTED + n_extra)
+        return np.sqrt(variance / n)
 
 
 def merged_list(
-    means: NDArray[np.float64], unique: NDArray[np.int32], *, least: int, symmetry: str, notes: str = ""
+    means: NDArray[np.float64], unique: NDArray[np.int32], *, least: int, symmetry: str, by_errors: bool = False
 ) -> ReflectionList:
     """Give the reflections with enough measurements."""
     chosen = means[:, COUNT] >= max(least, 1)
@@ -72,11 +88,10 @@ def merged_list(
     return ReflectionList(
         hkl=unique[chosen],
         intensity=means[chosen, MEAN],
-        sigma=merged_sigmas(means)[chosen],
+        sigma=merged_sigmas(means, by_errors=by_errors)[chosen],
         n_measured=means[chosen, COUNT].astype(np.int32),
         phase=np.full(n, nan),
         symmetry=symmetry,
-        notes=notes,
     )
 
 

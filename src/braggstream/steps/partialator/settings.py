@@ -31,6 +31,10 @@ class PartialSettings:
     """Cycles of refinement and scaling after the first merge."""
     scale: bool = True
     """Fit scales."""
+    by_errors: bool = False
+    """Scale and weight by a model of errors, and not by logarithms and partialities as the reference does."""
+    compat_sigma: bool = False
+    """Give the reference's errors of merged intensities all the same."""
     scale_b: bool = True
     """Fit B factors with them."""
     refine: bool = True

@@ -84,6 +84,11 @@ def shapes(block: CrystalBlock) -> tuple[CrystalBlock, NDArray[np.float64]]:
     return block, block.shape.copy()
 
 
+def largest_s2(block: CrystalBlock) -> tuple[CrystalBlock, float]:
+    """Give the largest s² of a block [Å⁻²]."""
+    return block, float(block.s2.max(initial=0.0))
+
+
 def states(block: CrystalBlock) -> tuple[CrystalBlock, NDArray[np.float64]]:
     """Give the state of each crystal."""
     return block, block.state.copy()
