@@ -1,9 +1,9 @@
 """Scales and merging weights from a model of the errors, instead of from logarithms and partialities alone.
 
 The variance of an observation about g p R, g = G exp(-B s²), is σ² of its surroundings and beside it
-(g p R)² (a² + c² (1-p)/p²).  a is the relative error of all that is not modelled; c is that of the excitation error in
-units of the radius, which matters where the profile is steep.  Weights are from expected intensities, never from the
-observation's own, which would favour low values.
+(g p R)² (a² + c² (1-p)/p²).  a is the relative error of all that is not modelled; c is that of the
+excitation error in units of the radius, which matters where the profile is steep.  Weights are from
+expected intensities, never from the observation's own, which would favour low values.
 """
 
 from math import exp, log
