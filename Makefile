@@ -16,7 +16,7 @@ $(VENV)/.extra-%: pyproject.toml $(PIN) | $(VENV)/bin/python
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
-demo: $(VENV)/.extra-simulate $(VENV)/.extra-plot
+demo: $(VENV)/.extra-simulate $(VENV)/.extra-plot $(VENV)/.extra-asapo
 	$(BIN)/braggstream demo
 
 test: $(VENV)/.extra-test

@@ -82,6 +82,7 @@ def test_demo_from_beamline_to_picture(tmp_path):
     assert " 0 wrong, 0 of " in done.stdout
     summary = json.loads((tmp_path / "demo" / "demo.json").read_text())
     assert summary["frames"]["written"] == 40
+    assert done.stdout.count("frames       40 of 40 are in the stream file") == 2  # from ASAP::O, too
     assert (tmp_path / "demo" / "frame.png").stat().st_size > 10000
     assert not [pid for pid in _processes_of(tmp_path) if is_running(pid)]
 

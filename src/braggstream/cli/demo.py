@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
@@ -19,6 +20,8 @@ RATE = 40.0
 """Frames a second that the beamline sends."""
 N_FRAMES = 600
 N_PICTURED = 4
+MOST_FROM_ASAPO = 200
+"""Frames of the part with ASAP::O, at most."""
 FAILED = 1
 """Exit status where a part of the demonstration failed."""
 PATIENCE_S = 120.0
@@ -71,7 +74,8 @@ class Demo:
         _finish("show", "--no-histograms", str(self._stream))
         self._say("4. Judged by the truth")
         _finish("simulate", "--judge", str(self._stream), "--truth", str(self._kept / "truth.json"))
-        self._say("5. A processed frame")
+        self._process_from_asapo()
+        self._say("6. A processed frame")
         self._draw()
         self._say(f"All of it is in {self._kept}/: look at frame.png and demo.stream.")
 
@@ -89,25 +93,32 @@ class Demo:
             receiving += [f"--json-summary={self._kept / 'demo.json'}"]
             self._say("2. " + shlex.join(["indexamajig", *receiving]))
             with _started("indexamajig", *receiving) as indexamajig:
-                self._wait_for_all(beamline, indexamajig)
-                indexamajig.send_signal(signal.SIGINT)
-                if indexamajig.wait(60) != 0:
-                    raise UserError(f"indexamajig ended with status {indexamajig.returncode}")
+                _wait_for_all(self._stream, self._n_frames, beamline, indexamajig)
 
-    def _wait_for_all(self, beamline: "subprocess.Popen[bytes]", indexamajig: "subprocess.Popen[bytes]") -> None:
-        """Wait until every frame is in the stream file."""
-        n_written, last = 0, monotonic()
-        while n_written < self._n_frames:
-            sleep(0.25)
-            n_now = _n_chunks(self._stream)
-            if n_now > n_written:
-                n_written, last = n_now, monotonic()
-            if indexamajig.poll() is not None:
-                raise UserError(f"indexamajig ended early, with status {indexamajig.returncode}")
-            if beamline.poll() not in (None, 0):
-                raise UserError(f"the beamline ended early, with status {beamline.returncode}")
-            if monotonic() - last > PATIENCE_S:
-                raise UserError(f"only {n_written} of {self._n_frames} frames arrived in the stream file")
+    def _process_from_asapo(self) -> None:
+        """Two streams of a stand-in for ASAP::O, through the official clients where they are installed."""
+        if find_spec("asapo_consumer") is None or find_spec("asapo_producer") is None:
+            self._say("5. From ASAP::O: left out, it needs  pip install 'braggstream[asapo]'")
+            return
+        n_frames = max(2, min(self._n_frames, MOST_FROM_ASAPO))
+        truth, stream = str(self._kept / "asapo-truth.json"), self._kept / "asapo.stream"
+        words = ["--asapo", "--port", "0", "--folder", str(self._scratch / "asapo"), "--truth", truth]
+        words += ["-n", str(n_frames), "--streams", "2", "--rate", f"{self._rate:g}", "--pool", "30", "--seed", "2"]
+        words += self._detector("megapixel.stream.geom")
+        stream.unlink(missing_ok=True)
+        with _started("simulate", *words, stdout=subprocess.PIPE) as service:
+            assert service.stdout is not None
+            told = [service.stdout.readline().decode() for _ in range(3)]
+            if not told[2]:
+                raise UserError(f"the service ended early, with status {service.wait(20)}")
+            receiving = [*shlex.split(told[2])[1:-1], str(stream)]
+            self._say(
+                f"5. The same from ASAP::O, {n_frames} frames in two streams; here it is a stand-in at "
+                f"{told[0].split()[-1]}, and the official clients\n" + shlex.join(["indexamajig", *receiving])
+            )
+            with _started("indexamajig", *receiving) as indexamajig:
+                _wait_for_all(stream, n_frames, service, indexamajig)
+        _finish("simulate", "--judge", str(stream), "--truth", truth)
 
     def _draw(self) -> None:
         frames = self._scratch / "frames.h5"
@@ -125,6 +136,27 @@ class Demo:
         print(f"\n{line}", flush=True)
 
 
+def _wait_for_all(
+    stream: Path, n_frames: int, beamline: "subprocess.Popen[bytes]", indexamajig: "subprocess.Popen[bytes]"
+) -> None:
+    """Wait until every frame is in the stream file, then end the run."""
+    n_written, last = 0, monotonic()
+    while n_written < n_frames:
+        sleep(0.25)
+        n_now = _n_chunks(stream)
+        if n_now > n_written:
+            n_written, last = n_now, monotonic()
+        if indexamajig.poll() is not None:
+            raise UserError(f"indexamajig ended early, with status {indexamajig.returncode}")
+        if beamline.poll() not in (None, 0):
+            raise UserError(f"the beamline ended early, with status {beamline.returncode}")
+        if monotonic() - last > PATIENCE_S:
+            raise UserError(f"only {n_written} of {n_frames} frames arrived in the stream file")
+    indexamajig.send_signal(signal.SIGINT)
+    if indexamajig.wait(60) != 0:
+        raise UserError(f"indexamajig ended with status {indexamajig.returncode}")
+
+
 def _n_chunks(stream: Path) -> int:
     if not stream.exists():
         return 0
@@ -139,9 +171,10 @@ def _finish(*words: str) -> None:
 
 
 @contextlib.contextmanager
-def _started(*words: str) -> "Iterator[subprocess.Popen[bytes]]":
+def _started(*words: str, stdout: int | None = None) -> "Iterator[subprocess.Popen[bytes]]":
     """Start one of our commands; it does not outlive the block."""
-    process = subprocess.Popen([sys.executable, "-m", "braggstream", *words], stdin=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "braggstream", *words]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout)
     try:
         yield process
     finally:
@@ -152,3 +185,5 @@ def _started(*words: str) -> "Iterator[subprocess.Popen[bytes]]":
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
