@@ -17,6 +17,7 @@ CELL_LABELS = ("a [Å]", "b [Å]", "c [Å]", "α [°]", "β [°]", "γ [°]")
 N_BINS = 80
 LEAST_WIDTH = 0.2
 """Narrowest histogram of an angle [deg]."""
+MOST_PERCENT = 150.0
 OUTERMOST = 0.005
 """Part of the values on each side that histograms leave out, so that a stray one does not set the scale."""
 
@@ -94,11 +95,42 @@ def shell_figure(inverse_d: FloatArray, panels: Mapping[str, Mapping[str, FloatA
         ticks = np.linspace(inverse_d[0], inverse_d[-1], 4)
         axes.set_xticks(ticks, [f"{1.0 / tick:.2f}" for tick in ticks])
         axes.set_xlabel("d [Å]")
+        # Figures of noise go anywhere; a shell of them must not set the scale of all.
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -0.3), min(high, MOST_PERCENT) if "%" in title else high)
         axes.grid(alpha=0.25)
         for side in ("right", "top"):
             axes.spines[side].set_visible(False)
         if len(curves) > 1:
             axes.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def line_figure(title: str, x_label: str, x: FloatArray, curves: Mapping[str, FloatArray]) -> Any:
+    """Draw the first of some curves as points, and the others as lines, float64[n] each."""
+    figure = new_figure(5.0, 2.9)
+    axes = figure.add_subplot()
+    for number, (name, values) in enumerate(curves.items()):
+        style = {"marker": "o", "markersize": 3.5, "linestyle": "none"} if number == 0 else {"linewidth": 1.4}
+        axes.plot(x, values, color=COLOURS[number % len(COLOURS)], label=name, **style)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(x_label)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=7, frameon=False)
+    for side in ("right", "top"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def histogram_figure(label: str, values: FloatArray) -> Any:
+    """Draw a histogram, without the outermost values."""
+    figure = new_figure(5.0, 2.4)
+    axes = figure.add_subplot()
+    axes.hist(values, np.linspace(*_range(values, 0.0), N_BINS + 1), color=COLOURS[0], alpha=0.75)
+    axes.set_xlabel(label)
+    axes.set_yticks([])
+    for side in ("left", "right", "top"):
+        axes.spines[side].set_visible(False)
     return figure
 
 

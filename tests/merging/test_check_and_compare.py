@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from braggstream.cli.main import console_script, main
-from braggstream.formats.cell import write_cell
-from braggstream.formats.hkl import write_hkl
+from braggstream.formats.cell import read_cell, write_cell
+from braggstream.formats.hkl import read_hkl, write_hkl
+from braggstream.model.point_group import point_group
+from braggstream.model.reflection_list import ReflectionList
+from braggstream.steps.merging.list_check import select_reflections
+from braggstream.steps.merging.wilson import wilson_plot
 from merging.test_figures_of_merit import TETRAGONAL, made_list
 
 
@@ -130,3 +134,18 @@ def test_the_tools_are_scripts_of_their_own(made, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["check_hkl", "1.hkl", "-p", "x.cell"])
     assert console_script("check_hkl") == 0
     assert "Overall completeness = " in capsys.readouterr().err
+
+
+@pytest.mark.golden
+def test_the_b_factor_is_that_of_the_true_intensities(golden):
+    folder = golden / "merging"
+    cell, group = read_cell(folder / "many.cell"), point_group("4/mmm")
+
+    def b_factor(reflections):
+        return wilson_plot(select_reflections(reflections, cell, group), group).b_factor
+
+    true = np.loadtxt(folder / "true-intensities.hkl.xz", skiprows=1)
+    wanted = b_factor(ReflectionList.of(true[:, :3].astype(int), true[:, 3], np.ones(len(true))))
+    # The reference finds 65 to 85 Å² here, because beyond 2.1 Å its lists hold noise only.
+    for name in ("process_hkl", "process_hkl-scale", "partialator-unity", "partialator-xsphere"):
+        assert b_factor(read_hkl(folder / f"{name}.hkl.xz")) == pytest.approx(wanted, abs=4.0)

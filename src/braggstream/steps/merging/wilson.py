@@ -1,7 +1,8 @@
 """Wilson plot of a merged list: its absolute scale and overall B factor (Wilson (1942), Nature 150, 152).
 
 Per bin of s² = (sinθ/λ)² stands ln⟨I/(ε·E)⟩, E the mean of |F|² that the atoms of a protein would give at rest; the
-slope of a straight line is -2B.  Form factors: International Tables C, 6.1.1.4.
+slope of a straight line is -2B.  Each bin counts by how well its mean is known: where a list ends in noise, logarithms
+of noise would decide alone.  Form factors: International Tables C, 6.1.1.4.
 """
 
 from dataclasses import dataclass
@@ -59,11 +60,15 @@ def wilson_plot(chosen: SelectedReflections, group: PointGroup, n_bins: int = 50
     bins = np.clip(np.searchsorted(edges, s_squared, side="right") - 1, 0, n_bins - 1)
     middles = 0.5 * (edges[:-1] + edges[1:])
     n = np.bincount(bins, minlength=n_bins).astype(np.int64)
+    intensity = chosen.intensity / _epsilon(chosen.hkl, group)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.bincount(bins, chosen.intensity / _epsilon(chosen.hkl, group), n_bins) / n
+        mean = np.bincount(bins, intensity, n_bins) / n
         ln_ratio = np.where((n > 0) & (mean > 0.0), np.log(mean / expected_at_rest(middles)), nan)
+        # The square of how well ln⟨I⟩ is known: from the spread, which Wilson's statistics lets be the mean itself.
+        variance = np.bincount(bins, (intensity - mean[bins]) ** 2, n_bins) / n
+        weight = n * mean**2 / np.maximum(variance, mean**2)
     first = int(np.searchsorted(edges, (0.5 * FIRST_INVERSE_D) ** 2, side="right"))
-    ln_k, slope = _line(middles[first:], ln_ratio[first:])
+    ln_k, slope = _line(middles[first:], ln_ratio[first:], weight[first:])
     return WilsonPlot(s_squared=middles, ln_ratio=ln_ratio, n_reflections=n, ln_k=ln_k, b_factor=-0.5 * slope)
 
 
@@ -87,10 +92,10 @@ def _epsilon(hkl: NDArray[np.int32], group: PointGroup) -> NDArray[np.intp]:
     return np.sum([(hkl @ operator == hkl).all(axis=1) for operator in operators], axis=0)
 
 
-def _line(x: FloatArray, y: FloatArray) -> tuple[float, float]:
-    """Fit a straight line to the values that are there: intercept and slope."""
+def _line(x: FloatArray, y: FloatArray, weight: FloatArray) -> tuple[float, float]:
+    """Fit a straight line to the values that are there, by their weights: intercept and slope."""
     known = np.isfinite(y)
     if known.sum() < FEWEST_BINS:
         return nan, nan
-    slope, intercept = np.polyfit(x[known], y[known], 1)
+    slope, intercept = np.polyfit(x[known], y[known], 1, w=np.sqrt(weight[known]))
     return float(intercept), float(slope)
