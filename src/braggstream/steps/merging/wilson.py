@@ -1,8 +1,8 @@
 """Wilson plot of a merged list: its absolute scale and overall B factor (Wilson (1942), Nature 150, 152).
 
 Per bin of s² = (sinθ/λ)² stands ln⟨I/(ε·E)⟩, E the mean of |F|² that the atoms of a protein would give at rest; the
-slope of a straight line is -2B.  Each bin counts by how well its mean is known: where a list ends in noise, logarithms
-of noise would decide alone.  Form factors: International Tables C, 6.1.1.4.
+slope of a straight line is -2B.  Each bin counts by how well its mean is known: where a list ends in noise,
+logarithms of noise would decide alone.  Form factors: International Tables C, 6.1.1.4.
 """
 
 from dataclasses import dataclass
