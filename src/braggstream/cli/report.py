@@ -53,7 +53,7 @@ GROUPS = {
 def run(words: Sequence[str]) -> int:
     """Run `braggstream report` with the words after its name; gives the exit status."""
     chosen = parse_options(words, GROUPS, program=PROGRAM)
-    streams = chosen["stream"] or ()
+    streams: Sequence[str] = chosen["stream"] or ()
     if not streams and chosen["hkl"] is None:
         raise UserError("nothing to report on: give --stream, --hkl or both")
     merged = None if chosen["hkl"] is None else _merged(chosen)
