@@ -18,7 +18,7 @@ from braggstream.cli.provenance import Provenance
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
 from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
-from braggstream.model.data_formats import AUTO, DATA_FORMATS
+from braggstream.model.data_formats import AUTO, DATA_FORMATS, OF_SERIES
 from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
@@ -43,6 +43,7 @@ from braggstream.model.settings import (
     XgandalfSettings,
     ZmqSourceSettings,
 )
+from braggstream.run.begun_source import BegunSource, begin_series
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
 from braggstream.run.ties import hide_in_process_list
@@ -69,7 +70,7 @@ class Session:
 
     geometry: Geometry
     settings: Settings
-    source: SourceSettings
+    source: SourceSettings | BegunSource
     output: OutputSettings
     run: RunSettings
 
@@ -117,9 +118,7 @@ def understand(words: Sequence[str]) -> Session:
 
 def understand_options(words: Sequence[str], options: dict[str, Any]) -> Session:
     """Turn options into settings; raises `UserError` for the first thing that is wrong."""
-    if options["geometry"] is None:
-        raise UserError("a geometry file is needed: give it with -g FILE")
-    geometry = read_geometry(options["geometry"])
+    geometry, begun = _geometry_and_series(options)
     if options["hdf5_peaks"] is not None:
         geometry = replace(geometry, peak_list=options["hdf5_peaks"], _cache={})
     source = _source(options)
@@ -141,10 +140,22 @@ def understand_options(words: Sequence[str], options: dict[str, Any]) -> Session
     return Session(
         geometry=geometry,
         settings=settings,
-        source=source,
+        source=begun or source,
         output=_output(options, words, settings),
         run=replace(_run(options), live_merge=live_merge),
     )
+
+
+def _geometry_and_series(options: dict[str, Any]) -> tuple[Geometry, BegunSource | None]:
+    """Read the geometry file; without one, make it from the start message of a series, where there will be such."""
+    if options["geometry"] is not None:
+        return read_geometry(options["geometry"]), None
+    if options["data_format"] not in OF_SERIES:
+        raise UserError("a geometry file is needed: give it with -g FILE")
+    source = _source(options)
+    if not isinstance(source, ZmqSourceSettings):
+        raise UserError("a geometry file is needed: give it with -g FILE (--zmq-input can do without)")
+    return begin_series(source, _frame(options), _run(options), _say)
 
 
 def _source(options: dict[str, Any]) -> SourceSettings:

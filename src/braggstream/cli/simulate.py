@@ -16,6 +16,7 @@ from braggstream.simulate.file_store import write_frames
 from braggstream.simulate.frames import Simulator
 from braggstream.simulate.judge import Tolerance, judge
 from braggstream.simulate.pool import make_pool, pool_size, streamed_truth
+from braggstream.simulate.series_payloads import SERIES_MAKERS
 from braggstream.simulate.settings import (
     BeamlineSettings,
     BeamSettings,
@@ -56,9 +57,9 @@ def run(words: Sequence[str]) -> int:
     if options.output is not None:
         return _write(options, simulator, n_frames)
     if options.asapo_send is not None:
+        if options.data_format in SERIES_MAKERS:
+            raise UserError(f"--data-format={options.data_format} is sent over ZeroMQ: use --serve=ADDRESS")
         return send_to_asapo(options, simulator, sending)
-    if options.data_format == "seedee":
-        raise UserError("--data-format=seedee needs metadata beside the frames: use --asapo")
     return _serve(options, simulator, sending)
 
 
@@ -138,7 +139,9 @@ def _serve(options: argparse.Namespace, simulator: Simulator, settings: Beamline
         if options.truth is not None:
             write_truth(options.truth, streamed_truth(simulator, n_frames or MAX_FRAMES, truths))
         print(f"{READY}{beamline.endpoint}", flush=True)
-        sent = beamline.send(payloads, stop.is_set)
+        makers = SERIES_MAKERS
+        series = makers[settings.data_format](simulator) if settings.data_format in makers else None
+        sent = beamline.send(payloads, stop.is_set, series=series)
         is_done = not stop.is_set()
     except KeyboardInterrupt:
         return INCOMPLETE

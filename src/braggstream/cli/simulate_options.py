@@ -4,6 +4,7 @@ import argparse
 from math import inf
 from typing import Any, NoReturn
 
+from braggstream.model.data_formats import DATA_FORMATS
 from braggstream.model.errors import UserError
 
 Rows = tuple[tuple[str, str, str | None, str], ...]
@@ -104,9 +105,9 @@ def parser() -> SimulateParser:
     )
     sending.add_argument(
         "--data-format",
-        choices=("msgpack", "hdf5", "seedee"),
+        choices=DATA_FORMATS[1:],
         default="msgpack",
-        help="of the messages; seedee with ASAP::O only (default: msgpack)",
+        help="of the messages (default: msgpack); the last three are series with a start message",
     )
     service = _add(made, "ASAP::O (with --asapo)", ASAPO)
     service.add_argument("--no-frames", action="store_true", help="start the service and send nothing to it")

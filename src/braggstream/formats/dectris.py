@@ -20,6 +20,7 @@ from braggstream.formats.cbor import CborReader, Tagged, decode_cbor, untagged
 from braggstream.formats.compressed import Decompressor
 from braggstream.formats.parts import is_joined, split_parts
 from braggstream.formats.raw import MAX_TEXT_HEADER
+from braggstream.model.constants import HC_EV_ANGSTROM
 from braggstream.model.errors import DecodeError, MismatchError
 from braggstream.model.frame import HeaderValue
 
@@ -289,7 +290,15 @@ def _with_aliases(values: dict[str, HeaderValue]) -> dict[str, HeaderValue]:
         for name, other in (pair, pair[::-1]):
             if name not in values and other in values:
                 values[name] = values[other]
+    for name, other in (("incident_energy", "incident_wavelength"), ("incident_wavelength", "incident_energy")):
+        number = values.get(other)
+        if not values.get(name) and isinstance(number, int | float) and number > 0:
+            values[name] = HC_EV_ANGSTROM / number
     along_beam = values.get("detector_translation/2")
     if "detector_distance" not in values and isinstance(along_beam, int | float) and along_beam:
         values["detector_distance"] = abs(along_beam)
+    for axis in "xy":
+        centre, size = values.get(f"beam_center_{axis}"), values.get(f"pixel_size_{axis}")
+        if isinstance(centre, int | float) and isinstance(size, int | float):
+            values[f"beam_offset_{axis}"] = centre * size  # From the corner to the beam [m].
     return values

@@ -109,8 +109,8 @@ class DectrisFrame:
     def header(self, name: str) -> HeaderValue:
         """Give a value of the image message, else of its start message."""
         for values in (self._image.values, self._series.start.values if self._series else {}):
-            if name in values:
-                found = values[name]
+            found = values.get(name, values.get(f"user_data/{name}"))
+            if found is not None:
                 return text_header(name, found) if isinstance(found, str) else found
         if self._series is None:
             raise HeaderError(

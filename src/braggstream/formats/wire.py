@@ -80,6 +80,15 @@ class MessageTask(_Message, frozen=True, kw_only=True, array_like=True, tag="mes
     n_bytes: int
     origin: MessageOrigin | None = None
     """What the service says of the message, where it came from one."""
+    start_slot: int = -1
+    """Slot of the start message of its series; negative where there is none."""
+    start_bytes: int = 0
+    start_number: int = 0
+    """Counts the start messages."""
+
+    def of_series(self, *, slot: int, n_bytes: int, number: int) -> "MessageTask":
+        """Give the same task with its series' start message."""
+        return msgspec.structs.replace(self, start_slot=slot, start_bytes=n_bytes, start_number=number)
 
 
 Task = FileTask | MessageTask

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from braggstream.formats.wire import FileTask, FrameOutcome, MessageTask, Task
 from braggstream.model.frame import FileSlot
+from braggstream.run.series import SeriesKeeper
 from braggstream.run.slots import SlotMemory
 from braggstream.sources.zmq import ZmqSource
 
@@ -216,7 +217,17 @@ class MessageIntake:
     """A message stream never ends by itself."""
     keeps_newest = False
 
-    def __init__(self, source: ZmqSource, memory: SlotMemory, *, n_slots: int, serial_start: int) -> None:
+    def __init__(
+        self,
+        source: ZmqSource,
+        memory: SlotMemory,
+        *,
+        n_slots: int,
+        serial_start: int,
+        series: SeriesKeeper | None = None,
+    ) -> None:
+        """`series` takes start and end messages, where the format may have such."""
+        self._series = series
         self._source = source
         self._memory = memory
         self._free = list(range(n_slots))
@@ -235,29 +246,39 @@ class MessageIntake:
         if not self._is_open:
             return []
         message, news = self._source.sockets
-        return [message, news] if self._free else [news]
+        return [message, news] if self._has_room else [news]
 
     def deadline(self) -> float:
         """Give the time at which a question has to be repeated or silence to be told."""
         if self.is_winding_down:
             return self._end_of_winding_down
-        return self._source.deadline() if self._is_open and self._free else float("inf")
+        return self._source.deadline() if self._is_open and self._has_room else float("inf")
 
     def take(self, n_wanted: int) -> list[Task]:
         """Put messages that have arrived into free slots."""
         tasks: list[Task] = []
         self._source.turn(n_room=len(self._free))
-        while self._free and len(tasks) < BURST:
+        while self._has_room and len(tasks) < BURST:
             payload = self._source.receive()
             if payload is None:
                 break
+            if self._series is not None and self._series.take(payload):
+                continue
             slot = self._free.pop()
             if self._free:
                 self._source.turn(n_room=len(self._free))  # The next one travels while this one is copied.
             n_bytes = self._memory.fill(slot, payload)
-            tasks.append(MessageTask(serial=self._serial, slot=slot, n_bytes=n_bytes))
+            tasks.append(self._referring(MessageTask(serial=self._serial, slot=slot, n_bytes=n_bytes)))
             self._serial += 1
         return tasks
+
+    @property
+    def _has_room(self) -> bool:
+        return bool(self._free) and (self._series is None or self._series.has_room)
+
+    def _referring(self, task: MessageTask) -> MessageTask:
+        """Give a task that names the start message of its series."""
+        return task if self._series is None else self._series.referring(task)
 
     def sampled_out(self) -> int:
         """Count the frames that were left out since this was last asked."""
@@ -280,6 +301,8 @@ class MessageIntake:
         """Free a task's slot."""
         assert isinstance(task, MessageTask)
         self._free.append(task.slot)
+        if self._series is not None:
+            self._series.release(task)
 
     def copy(self, task: Task) -> bytes:
         """Copy the message of a task, whose slot is not free yet."""
@@ -300,7 +323,7 @@ class MessageIntake:
         if not self._free:
             return None
         slot = self._free.pop()
-        return MessageTask(serial=task.serial, slot=slot, n_bytes=self._memory.fill(slot, payload))
+        return self._referring(MessageTask(serial=task.serial, slot=slot, n_bytes=self._memory.fill(slot, payload)))
 
     def close(self) -> None:
         """Disconnect."""

@@ -29,6 +29,7 @@ from braggstream.model.settings import (
 )
 from braggstream.pipeline.timing import StageTimes
 from braggstream.pipeline.totals import Ledger
+from braggstream.run.begun_source import BegunSource, n_slots_for, open_socket
 from braggstream.run.cell_watcher import CellWatcher
 from braggstream.run.held_frames import HeldFrames
 from braggstream.run.intake import FileIntake, Intake, MessageIntake, soonest
@@ -37,6 +38,7 @@ from braggstream.run.patient_output import PatientOutput, Sink
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
 from braggstream.run.sampling import SampledIntake
+from braggstream.run.series import START_SLOTS, SeriesKeeper, may_be_series
 from braggstream.run.slots import SlotMemory
 from braggstream.run.stopping import StopSignals
 from braggstream.run.supervisor import Settled, Supervisor
@@ -44,7 +46,6 @@ from braggstream.run.ties import raise_descriptor_limit
 from braggstream.run.watching import Watcher, make_watchers
 from braggstream.sinks.json_summary import write_json_summary
 from braggstream.sinks.mille_file import open_mille_file
-from braggstream.sources.zmq import ZmqSource
 from braggstream.steps.device import CUDA
 from braggstream.steps.indexing.methods import uses_programs
 
@@ -54,16 +55,11 @@ if TYPE_CHECKING:
 DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
 """Exit statuses, as CrystFEL's; a second stop signal gives its number plus 128."""
 
-SLOTS_A_WORKER = 2
-"""One message is processed while the next one arrives."""
-MIN_QUESTIONS = 2
-"""So many questions may be under way even for one worker: a sender that is asked never waits for the next one."""
-
 
 def run_session(
     geometry: Geometry,
     settings: Settings,
-    source: SourceSettings,
+    source: SourceSettings | BegunSource,
     output: OutputSettings,
     run: RunSettings,
     *,
@@ -101,7 +97,7 @@ def run_session(
 def _run_session(
     geometry: Geometry,
     settings: Settings,
-    source: SourceSettings,
+    source: SourceSettings | BegunSource,
     output: OutputSettings,
     run: RunSettings,
     *,
@@ -109,7 +105,7 @@ def _run_session(
     sink: Sink | None,
     tell_summary: Callable[[Mapping[str, Any]], None] | None,
 ) -> int:
-    n_slots = SLOTS_A_WORKER * run.n_workers + 1
+    n_slots = n_slots_for(run)
     setup = Setup(
         processor=processor,
         geometry=geometry,
@@ -124,7 +120,7 @@ def _run_session(
     report = Report(ledger, run.status_interval_s)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
-        memory = SlotMemory.create(n_slots, setup.slot_bytes)
+        memory = SlotMemory.create(n_slots + START_SLOTS, setup.slot_bytes)
         stack.callback(memory.close)
         intake = _open_intake(source, setup, memory, run=run, report=report)
         receiving = stack.enter_context(ExitStack())
@@ -413,20 +409,24 @@ def open_reflections(geometry: Geometry, output: OutputSettings) -> "Reflections
 
 
 def _open_intake(
-    source: SourceSettings, setup: Setup, memory: SlotMemory, *, run: RunSettings, report: Report
+    source: SourceSettings | BegunSource,
+    setup: Setup,
+    memory: SlotMemory,
+    *,
+    run: RunSettings,
+    report: Report,
 ) -> Intake:
     if isinstance(source, AsapoSourceSettings):
         return _asapo_intake(source, setup, memory, run=run, report=report)
     if isinstance(source, ZmqSourceSettings):
-        socket = ZmqSource(
-            source,
-            max_message_bytes=setup.slot_bytes,
-            n_slots=setup.n_slots,
-            say=report.say,
-            n_questions=max(MIN_QUESTIONS, run.n_workers),
-        )
+        source = BegunSource(source, open_socket(source, setup.settings.frame, run, report.say))
+    if isinstance(source, BegunSource):
+        socket, source = source.socket, source.settings
         kind = SampledIntake if source.subscribe and run.when_behind == "sample" else MessageIntake
-        return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start)
+        slots = range(setup.n_slots, setup.n_slots + START_SLOTS)
+        may_be = may_be_series(setup.settings.frame.data_format)
+        series = SeriesKeeper(memory, slots, report.say) if may_be else None
+        return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start, series=series)
     return FileIntake(open_frames(source, setup.geometry, run.serial_start))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from braggstream.formats.wire import MessageTask, Task
 from braggstream.run.intake import MessageIntake
+from braggstream.run.series import SeriesKeeper
 from braggstream.run.slots import SlotMemory
 from braggstream.sources.zmq import ZmqSource
 
@@ -28,8 +29,16 @@ class SampledIntake(MessageIntake):
 
     keeps_newest = True
 
-    def __init__(self, source: ZmqSource, memory: SlotMemory, *, n_slots: int, serial_start: int) -> None:
-        super().__init__(source, memory, n_slots=n_slots, serial_start=serial_start)
+    def __init__(
+        self,
+        source: ZmqSource,
+        memory: SlotMemory,
+        *,
+        n_slots: int,
+        serial_start: int,
+        series: SeriesKeeper | None = None,
+    ) -> None:
+        super().__init__(source, memory, n_slots=n_slots, serial_start=serial_start, series=series)
         self._waiting: deque[tuple[int, memoryview]] = deque()
         """Serial numbers and messages, the oldest first; they lie where ZeroMQ has put them."""
         self._n_bytes = 0
@@ -52,7 +61,8 @@ class SampledIntake(MessageIntake):
             serial, payload = self._waiting.pop()
             self._n_bytes -= len(payload)
             slot = self._free.pop()
-            tasks.append(MessageTask(serial=serial, slot=slot, n_bytes=self._memory.fill(slot, payload)))
+            task = MessageTask(serial=serial, slot=slot, n_bytes=self._memory.fill(slot, payload))
+            tasks.append(self._referring(task))
         return tasks
 
     def wind_down(self) -> None:
@@ -66,6 +76,10 @@ class SampledIntake(MessageIntake):
             payload = self._source.receive()
             if payload is None:
                 return
+            if self._series is not None and self._series.has_room and self._series.take(payload):
+                while self._waiting:  # They belong to the series before.
+                    self._leave_oldest()
+                continue
             self._waiting.append((self._serial, payload))
             self._serial += 1
             self._n_bytes += len(payload)

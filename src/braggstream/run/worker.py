@@ -5,7 +5,7 @@ import socket
 import sys
 
 from braggstream.formats.wire import AdjustOrder, FileTask, Hello, Setup, Task, decode_task, encode, last
-from braggstream.model.frame import FileSlot, Message
+from braggstream.model.frame import FileSlot, Message, SeriesStart
 from braggstream.run.links import LinkBroken, receive_message, send_message
 from braggstream.run.memory_limits import MemoryLimits
 from braggstream.run.processor import Processor, Work, outcome_of
@@ -50,4 +50,8 @@ def _work(task: Task, memory: SlotMemory) -> Work:
     if isinstance(task, FileTask):
         return FileSlot(filename=task.filename, event=task.event, serial=task.serial)
     payload = memory.view(task.slot, task.n_bytes)
-    return Message(payload=payload, serial=task.serial, origin=task.origin)
+    start = None
+    if task.start_slot >= 0:
+        begun = memory.view(task.start_slot, task.start_bytes)
+        start = SeriesStart(payload=begun, number=task.start_number)
+    return Message(payload=payload, serial=task.serial, origin=task.origin, start=start)

@@ -8,10 +8,11 @@ after the last frame the sender waits for one more request, which proves that th
 it unanswered.
 """
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -28,6 +29,19 @@ LATE_LIMIT_S = 0.25
 """A sender that has fallen further behind its schedule starts a new schedule instead of catching up."""
 
 POLL_MS = 100
+
+Message = bytes | list[bytes]
+
+
+class Series(Protocol):
+    """What belongs to a series beside its images."""
+
+    def start(self, n_frames: int) -> Message:
+        """The message before the first image; 0 images are without end."""
+
+    def end(self) -> Message:
+        """The message after the last image."""
+
 
 KINDS = {"rep": zmq.REP, "pub": zmq.XPUB, "push": zmq.PUSH}
 """Socket types; an XPUB is a PUB that hears of its subscribers, so that the first frame can wait for one."""
@@ -72,14 +86,26 @@ class Beamline:
         self._socket.close(linger=LINGER_MS if wait else 0)
         self._context.term()
 
-    def send(self, payloads: Sequence[Payload], should_stop: Callable[[], bool] = lambda: False) -> Sent:
-        """Send the frames in turn; returns when all are sent, when nobody takes them, or when told to stop."""
+    def send(
+        self,
+        payloads: Sequence[Payload],
+        should_stop: Callable[[], bool] = lambda: False,
+        *,
+        series: Series | None = None,
+    ) -> Sent:
+        """Send the frames in turn; returns when all are sent, when nobody takes them, or when told to stop.
+
+        A series has a message before the first frame and one after the last.
+        """
+        if series is not None and not self._tell(series.start(self.settings.n_frames), should_stop):
+            return Sent(n_frames=0, seconds=0.0, is_complete=False)
         wanted = self.settings.n_frames
         schedule = Schedule(self.settings.rate)
         first = last = 0.0
         number = 0
         while not wanted or number < wanted:
-            message = payloads[number % len(payloads)].message(number)
+            payload = payloads[number % len(payloads)]
+            message = _with_metadata(payload.message(number), payload.metadata)
             if not self._wait_for_receiver(should_stop, is_first=number == 0):
                 break
             schedule.wait(should_stop)
@@ -89,9 +115,15 @@ class Beamline:
             first = first or last
             number += 1
         is_complete = bool(wanted) and number == wanted
+        if series is not None:
+            self._tell(series.end(), should_stop, is_first=False)
         if is_complete and self.settings.socket == "rep":
             self._wait(zmq.POLLIN, END_PATIENCE_S, should_stop)
         return Sent(n_frames=number, seconds=last - first, is_complete=is_complete)
+
+    def _tell(self, message: Message, should_stop: Callable[[], bool], *, is_first: bool = True) -> bool:
+        """Send the start or the end of a series."""
+        return self._wait_for_receiver(should_stop, is_first=is_first) and self._deliver(message, should_stop)
 
     def _wait_for_receiver(self, should_stop: Callable[[], bool], *, is_first: bool) -> bool:
         """REP: take a request.  PUB: before the first frame, wait for a subscription."""
@@ -102,9 +134,11 @@ class Beamline:
             self._socket.recv_multipart()
         return True
 
-    def _deliver(self, message: bytes, should_stop: Callable[[], bool]) -> bool:
+    def _deliver(self, message: Message, should_stop: Callable[[], bool]) -> bool:
         """Hand a message to the socket; False where nobody takes it in time."""
-        parts = [self.settings.tag.encode(), message] if self.settings.socket == "pub" else [message]
+        parts = message if isinstance(message, list) else [message]
+        if self.settings.socket == "pub":
+            parts = [self.settings.tag.encode(), *parts]
         if not self._wait(zmq.POLLOUT, self.settings.patience_s, should_stop):
             return False
         self._socket.send_multipart(parts, copy=False)
@@ -116,6 +150,13 @@ class Beamline:
             if self._socket.poll(POLL_MS, event):
                 return True
         return False
+
+
+def _with_metadata(message: Message, metadata: Mapping[str, object]) -> Message:
+    """Put metadata, where there are such, into a part before the frame."""
+    if not metadata or isinstance(message, list):
+        return message
+    return [json.dumps(metadata).encode(), message]
 
 
 class Schedule:

@@ -28,8 +28,8 @@ class Payload(Protocol):
     def metadata(self) -> Mapping[str, object]:
         """What has to go with the message where a service carries metadata; empty where the message says it all."""
 
-    def message(self, number: int) -> bytes:
-        """The message for frame `number`, counted from 0."""
+    def message(self, number: int) -> bytes | list[bytes]:
+        """The message for frame `number`, counted from 0; a list where it has several parts."""
 
 
 class PayloadMaker(Protocol):

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from braggstream.simulate.frames import Simulator
-from braggstream.simulate.payloads import FILENAME, MAKERS, Payload
+from braggstream.simulate.image_payloads import ENCODERS, ImageMaker
+from braggstream.simulate.payloads import FILENAME, MAKERS, Payload, PayloadMaker
+from braggstream.simulate.series_payloads import SERIES_MAKERS
 from braggstream.simulate.truth import FrameTruth, Truth
 
 POOL_BYTES = 1 << 29
@@ -19,11 +21,11 @@ def pool_size(simulator: Simulator, n_frames: int, chosen: int | None) -> int:
 def make_pool(
     simulator: Simulator, data_format: str, size: int, *, progress: Callable[[int], None] = lambda _: None
 ) -> tuple[list[Payload], list[FrameTruth]]:
-    """Make `size` frames in a format of `MAKERS`; `progress` is called with the number done.
+    """Make `size` frames in a format; `progress` is called with the number done.
 
     Raises `UserError` where the geometry does not suit streamed frames.
     """
-    maker = MAKERS[data_format](simulator)
+    maker = payload_maker(simulator, data_format)
     payloads: list[Payload] = []
     truths = []
     for number in range(size):
@@ -32,6 +34,15 @@ def make_pool(
         truths.append(frame.truth)
         progress(number + 1)
     return payloads, truths
+
+
+def payload_maker(simulator: Simulator, data_format: str) -> PayloadMaker:
+    """Choose the maker of a format; raises `UserError` where the geometry does not suit it."""
+    if data_format in SERIES_MAKERS:
+        return SERIES_MAKERS[data_format](simulator)
+    if data_format in ENCODERS:
+        return ImageMaker(simulator, data_format)
+    return MAKERS[data_format](simulator)
 
 
 def streamed_truth(

@@ -90,7 +90,8 @@ class BeamlineSettings:
     """Address to bind; `*` as port takes a free one."""
     socket: Literal["rep", "pub", "push"] = "rep"
     """REP answers requests, PUB broadcasts (and may lose frames), PUSH hands out."""
-    data_format: Literal["msgpack", "hdf5", "seedee"] = "msgpack"
+    data_format: str = "msgpack"
+    """One of `DATA_FORMATS` other than `auto`."""
     """Seedee is for ASAP::O only, which carries metadata."""
     rate: float = 25.0
     """Frames per second; 0 = as fast as they are taken."""

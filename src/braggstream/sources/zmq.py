@@ -13,6 +13,7 @@ waits for us to ask, and the next frame travels while this one is processed.
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
 from time import monotonic
@@ -21,6 +22,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from braggstream.formats.parts import MAX_PARTS, join_parts, refused_parts
 from braggstream.model.errors import UserError
 from braggstream.model.settings import ZmqSourceSettings
 
@@ -61,6 +63,7 @@ class ZmqSource:
         self._context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 16)
         self._socket: zmq.Socket[bytes] | None = None
+        self._returned: deque[memoryview] = deque()
         self._monitor: Any = None
         self._is_connected = False
         self._asked: list[float] = []
@@ -100,7 +103,9 @@ class ZmqSource:
         self._n_questions = 0
 
     def open(self) -> None:
-        """Connect; from now on the sender may send."""
+        """Connect; from now on the sender may send.  Nothing happens where that was done before."""
+        if self._socket is not None:
+            return
         chosen = self._settings
         kind = zmq.DEALER if self.is_asking else zmq.PULL if chosen.pull else zmq.SUB
         socket = self._context.socket(kind)
@@ -141,6 +146,8 @@ class ZmqSource:
 
     def deadline(self) -> float:
         """Give the time of the next `turn` that is not caused by a message [s, monotonic]."""
+        if self._returned:
+            return 0.0
         silence = self._heard + self._silence_s
         if not self.is_asking or not self._is_connected:
             return silence
@@ -151,12 +158,14 @@ class ZmqSource:
     def receive(self) -> memoryview | None:
         """Take a message that has arrived, without its tag; None where there is none."""
         assert self._socket is not None
+        if self._returned:
+            return self._returned.popleft()
         try:
-            parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            parts = self._receive_parts(self._socket)
         except zmq.Again:
             return None
         self._heard, self._silence_s = monotonic(), SILENCE_S
-        payload: memoryview = parts[-1].buffer
+        payload = _whole(parts)
         if self.is_asking:
             if self._asked:
                 self._asked.pop(0)
@@ -164,6 +173,23 @@ class ZmqSource:
             if len(payload) <= SHORT_BYTES:
                 self._pause_until = self._heard + SHORT_PAUSE_S
         return self._untagged(payload) if len(parts) == 1 else payload
+
+    def _receive_parts(self, socket: "zmq.Socket[bytes]") -> list[memoryview]:
+        """Receive a message whole; where it has too many parts or they are too large, it is refused."""
+        parts: list[memoryview] = []
+        n_bytes = 0
+        is_refused = False
+        while True:
+            part = socket.recv(zmq.NOBLOCK, copy=False)
+            n_bytes += len(part)
+            is_refused = is_refused or len(parts) >= MAX_PARTS or n_bytes > self._max_message_bytes
+            parts = [] if is_refused else [*parts, part.buffer]
+            if not part.more:
+                return [memoryview(refused_parts())] if is_refused else parts
+
+    def give_back(self, payload: memoryview | bytes) -> None:
+        """Give a message back: it is received again, before all others."""
+        self._returned.append(memoryview(payload))
 
     def messages(self, patience: float = inf) -> Iterator[memoryview]:
         """Give messages as they arrive, until none came for so long [s]."""
@@ -235,3 +261,11 @@ class ZmqSource:
                     f"--zmq-input={self._settings.endpoint}: {error.strerror}: "
                     "expected an address such as tcp://127.0.0.1:5002"
                 ) from error
+
+
+def _whole(parts: list[memoryview]) -> memoryview:
+    """The last part, which is the frame; with the parts before it where these tell of it and are no mere tag."""
+    for number, part in enumerate(parts[:-1]):
+        if bytes(part[:1]) == b"{":
+            return memoryview(b"".join(join_parts(parts[number:])))
+    return parts[-1]
