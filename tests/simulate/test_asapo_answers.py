@@ -428,6 +428,14 @@ def test_requests_that_the_receiver_refuses(service, request_, code):
         assert producer.answer() is None
 
 
+def test_there_is_no_automatic_id_after_the_highest(service, producer):
+    sent = {"stream": "top", "message": "processed/x", "custom": (9, 0, 0), "data": b"abc"}
+    with Wire(wire.receiver(service)) as made:
+        made.authorise(service.token(BEAMTIME))
+        assert made.ask(wire.DATA, number=2**63 - 1, **sent)[0] == 0
+        assert made.ask(wire.DATA, number=0, **sent)[0] == 3
+
+
 def test_the_receiver_wants_to_know_who_sends(service):
     sent = {"number": 1, "stream": "q", "message": "processed/x", "custom": (9, 0, 0), "data": b"abc"}
     for token, kind in ((None, "processed"), ("x.y.z", "processed"), (service.token(BEAMTIME), "raw"), ("", "raw")):

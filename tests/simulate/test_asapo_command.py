@@ -1,6 +1,7 @@
 """`braggstream simulate --asapo` as a program: frames in it, its faults, and what survives `kill -9`."""
 
 import contextlib
+import os
 import signal
 import socket
 import stat
@@ -85,6 +86,7 @@ def next_frames(client, stream="run1"):
 
 def test_frames_come_in_streams_that_name_each_other(tmp_path, detector):
     words = ["--port", 0, *detector, "-n", 7, "--streams", 2, "--data-format", "seedee", "--truth", "truth.json"]
+    words += ["--folder", "state", "--keep-files"]
     with running(tmp_path, *words, "--source", SOURCE) as service:
         assert stat.S_IMODE(service.token_file.stat().st_mode) == 0o600
         assert service.token() not in service.command
@@ -101,7 +103,8 @@ def test_frames_come_in_streams_that_name_each_other(tmp_path, detector):
     assert image.shape == (280, 300)
     assert frames[0][2]["meta"]["beam_energy"] == 9500.0
     assert (status, told.split()[:3]) == (0, ["7", "frames", "sent"])
-    assert not service.token_file.exists()
+    names = [f"frame-{number}.raw" for number in range(7)]
+    assert sorted(path.name for path in tmp_path.glob("state/files/11001234/processed/eiger/run*/*")) == names
 
 
 def test_frames_end_with_their_service(tmp_path, detector):
@@ -142,6 +145,7 @@ def test_faults_of_the_service(tmp_path, fault, error):
             while time.monotonic() < deadline:
                 client.get_current_size(stream="x")
         assert stop(service)[0] == 0
+    assert not service.token_file.exists()
 
 
 def test_outages_come_and_go(tmp_path):
@@ -208,6 +212,26 @@ def test_nothing_that_was_answered_is_lost_by_kill_9(tmp_path):
         assert len(read + rest) == len(set(read + rest))
         assert bytes(late.get_by_id(1, meta_only=False, stream="s")[0]) == b"data 1"
         assert late.get_current_size(stream="s") == len(taken)
+
+
+def test_the_service_has_time_for_200_messages_of_2_mb_a_second(tmp_path):
+    """By its processor time, which other programs on this machine do not change much."""
+    n_messages, data = 100, np.arange(2_000_000, dtype=np.uint8)
+    with running(tmp_path, "--no-frames", "--port", 0) as service:
+        sender, client = Sender(service), consumer(service, timeout_ms=5000)
+        assert set(sender.send("s", *range(1, n_messages + 1), content=data)) == {None}
+        before = processor_seconds(service.process.pid)
+        for number in range(1, n_messages + 1):
+            content, message = quietly(client.get_next, "g", meta_only=False, stream="s")
+            assert (message["_id"], len(content)) == (number, len(data))
+            client.acknowledge("g", number, stream="s")
+        used = processor_seconds(service.process.pid) - before
+    assert used / n_messages < 1 / 200
+
+
+def processor_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_folder_belongs_to_one_service(tmp_path, capsys):

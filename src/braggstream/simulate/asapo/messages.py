@@ -94,6 +94,8 @@ class Messages:
         with self._database.change() as db:
             key = stream_key(db, place)
             number = arrival.id or _automatic_id(db, key)
+            if number > MAX_ID:
+                return Outcome.CONFLICT, number
             known = db.execute("SELECT set_size FROM messages WHERE stream=? AND id=?", (key, number)).fetchone()
             if known is None:
                 _open_message(db, key, number, arrival)
@@ -190,7 +192,7 @@ def find_stream(db: sqlite3.Connection, place: tuple[str, str, str]) -> Stream |
 
 def _automatic_id(db: sqlite3.Connection, key: int) -> int:
     row = db.execute("SELECT max(last_automatic, max_id) + 1 FROM streams WHERE key=?", (key,)).fetchone()
-    return min(int(row[0]), MAX_ID)
+    return int(row[0])
 
 
 def _open_message(db: sqlite3.Connection, key: int, number: int, arrival: Arrival) -> None:
