@@ -24,8 +24,9 @@ from braggstream.run.intake import BURST
 from braggstream.run.slots import SlotMemory
 from braggstream.sinks.asapo import AsapoPublisher
 from braggstream.sinks.durable import DurableFile
-from braggstream.sources.asapo import AsapoSource, Key, Received
+from braggstream.sources.asapo import AsapoSource
 from braggstream.sources.asapo_acks import Acknowledger
+from braggstream.sources.asapo_bytes import Key, Received
 from braggstream.sources.asapo_client import AsapoClient
 from braggstream.sources.asapo_journal import Journal
 from braggstream.sources.seen_numbers import SeenNumbers

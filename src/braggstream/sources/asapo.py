@@ -9,19 +9,19 @@ and its number.
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import monotonic
 
 from braggstream.model.settings import AsapoSourceSettings
+from braggstream.sources.asapo_bytes import BytesFetcher, Key, Received
 from braggstream.sources.asapo_client import (
     FINISH_MARK,
     Announcement,
     AsapoClient,
     EndOfStream,
     Hole,
-    NoBytes,
     ServiceAway,
     StreamFinished,
+    Unreadable,
 )
 from braggstream.sources.asapo_order import StreamOrder
 from braggstream.sources.asapo_outage import Outage
@@ -34,26 +34,11 @@ LIST_S, BUSY_LIST_S = 0.5, 5.0
 """The streams of the source are listed at most so often, at the end of a stream and while one is read."""
 IDLE_S = 0.1
 """Pause where there is nothing to ask for, or another thread asks already."""
-DATA_PATIENCE_S = 30.0
-"""So long the bytes of a message are asked for while the service answers otherwise."""
 JOIN_S = 5.0
-
-Key = tuple[str, int]
-"""Stream and number of a message."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Received:
-    """A message that was received, or whose bytes could not be had."""
-
-    announcement: Announcement
-    payload: memoryview
-    fault: str = ""
-
-    @property
-    def key(self) -> Key:
-        """Stream and number."""
-        return self.announcement.stream, self.announcement.number
+MAX_TOLD = 5
+"""So many records that cannot be read are told one by one."""
+STACK_BYTES = 1 << 28
+"""The client walks through nested metadata on the stack, without a bound: there is room for a million levels."""
 
 
 class AsapoSource:
@@ -79,7 +64,6 @@ class AsapoSource:
             Called, from any thread, when there is something new.
         """
         self._settings = settings
-        self._max_bytes = max_message_bytes
         self._say = say
         self._wake = wake
         self._known = known
@@ -93,6 +77,7 @@ class AsapoSource:
         """Held by the one thread that asks where nothing is to be expected."""
         self.outage = Outage(f"ASAP::O at {settings.service.endpoint}", say)
         """What acknowledgements share with it."""
+        self._fetcher = BytesFetcher(self.outage, self._stopping, max_bytes=max_message_bytes)
         self._order = StreamOrder(settings.stream, follow=settings.follow)
         self._missing = MissingMessages()
         self._owed = OwedMessages(settings.group, settings.resend_delay_s, say)
@@ -105,6 +90,7 @@ class AsapoSource:
         self._told = ""
         self._finished: dict[str, tuple[int, str]] = {}
         self._n_running = 0
+        self._n_unreadable = 0
         self.to_acknowledge: deque[Key] = deque()
         """Messages that are done with although they were not taken now."""
         self.n_again = 0
@@ -117,7 +103,7 @@ class AsapoSource:
     @property
     def n_missing(self) -> int:
         """Messages that the service should have and has never given."""
-        return len(self._missing)
+        return len(self._missing) + self._n_unreadable
 
     @property
     def n_known(self) -> int:
@@ -133,9 +119,13 @@ class AsapoSource:
     def start(self) -> None:
         """Begin to ask."""
         self._n_running = len(self._clients)
-        for number, client in enumerate(self._clients):
-            name = f"asapo consumer {number}"
-            threading.Thread(target=self._run, args=(client,), name=name, daemon=True).start()
+        usual = threading.stack_size(STACK_BYTES)
+        try:
+            for number, client in enumerate(self._clients):
+                name = f"asapo consumer {number}"
+                threading.Thread(target=self._run, args=(client,), name=name, daemon=True).start()
+        finally:
+            threading.stack_size(usual)
 
     def take(self) -> Received | None:
         """Take a message that has been received; None where there is none."""
@@ -271,8 +261,17 @@ class AsapoSource:
             self._finish(client, stream, end)
         except Hole as hole:
             self._missing.add(stream, hole.number)
+        except Unreadable as error:
+            self._count_unreadable(stream, error)
         self.outage.back()
         return announcement
+
+    def _count_unreadable(self, stream: str, error: Unreadable) -> None:
+        with self._lock:
+            self._n_unreadable += 1
+            is_told = self._n_unreadable <= MAX_TOLD
+        if is_told:
+            self._say(f"Stream {stream}: a message is lost, its record cannot be read: {error}")
 
     def _finish(self, client: AsapoClient, stream: str, end: StreamFinished) -> None:
         self._heed_owed(client, stream)
@@ -346,7 +345,7 @@ class AsapoSource:
             self._end_since = None
             if not self._is_new(announcement):
                 return False
-        received = self._fetched(client, announcement)
+        received = self._fetcher.fetch(client, announcement)
         if received is None:
             return False
         self._received.append(received)
@@ -375,46 +374,6 @@ class AsapoSource:
         """Have a message acknowledged whose chunk is in the stream file from an earlier session."""
         if self._left_out.setdefault(stream, SeenNumbers()).add(number):
             self.to_acknowledge.append((stream, number))
-
-    def _fetched(self, client: AsapoClient, announcement: Announcement) -> Received | None:
-        """Fetch a message's bytes, through outages; a fault where they cannot be had, None where we stop."""
-        fault = announcement.fault
-        if announcement.n_bytes > self._max_bytes:
-            fault = f"the message has {announcement.n_bytes} bytes, at most {self._max_bytes} are taken"
-        if fault:
-            return Received(announcement=announcement, payload=memoryview(b""), fault=fault)
-        payload, fault = memoryview(b""), ""
-        attempt, started = 0, monotonic()
-        while True:
-            try:
-                payload = client.data(announcement)
-                fault = "" if len(payload) else "the message has no data"
-                break
-            except NoBytes as error:
-                fault = f"its data are not to be had: {error}"
-                break
-            except ServiceAway as error:
-                if self._stopping.is_set():
-                    return None
-                fault = f"its data could not be fetched: {error}"
-                if not self._answers(client, announcement.stream):
-                    started = monotonic()
-                    self.outage.away(str(error), attempt, self._stopping)
-                elif monotonic() - started > DATA_PATIENCE_S:
-                    break
-                else:
-                    self._stopping.wait(min(0.1 * 2**attempt, 5.0))
-                attempt += 1
-        if payload:
-            self.outage.back()
-        return Received(announcement=announcement, payload=payload, fault=fault)
-
-    def _answers(self, client: AsapoClient, stream: str) -> bool:
-        try:
-            client.size(stream)
-        except ServiceAway:
-            return False
-        return True
 
     def is_mine(self, stream: str, number: int) -> bool:
         """Whether a message was taken here, is in the stream file, or is missing; asks for its acknowledgement."""

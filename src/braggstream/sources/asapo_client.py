@@ -3,6 +3,7 @@
 Nothing here goes on by itself: one call asks the service once, for as long as the consumer's time limit.
 """
 
+import contextlib
 import re
 import socket
 import warnings
@@ -60,6 +61,13 @@ class Hole(SourceError):
         self.number = number
 
 
+class Unreadable(ServiceAway):
+    """An answer that the client's own code cannot read: names that are no text, metadata without bottom.
+
+    Where it was a message that was handed out, nobody knows which one.
+    """
+
+
 class NoBytes(SourceError):
     """The service knows the message, and has not its bytes any more."""
 
@@ -95,6 +103,11 @@ class Announcement:
     """As the client wants it back."""
     fault: str = ""
     """Why it is no message that can be processed; its position has been passed all the same."""
+
+    @property
+    def data_server(self) -> object:
+        """Address of the server that should have its bytes."""
+        return self.record.get("source") if isinstance(self.record, dict) else None
 
 
 class AsapoClient:
@@ -146,8 +159,8 @@ class AsapoClient:
             try:
                 found = self._consumer.retrieve_data(announcement.record)
             except self._lib.AsapoDataNotInCacheError:
-                if not _is_reachable(announcement.record.get("source")):
-                    raise ServiceAway(f"no data server at {announcement.record.get('source')}") from None
+                if not _is_reachable(announcement.data_server):
+                    raise ServiceAway(f"no data server at {announcement.data_server}") from None
                 found = self._consumer.retrieve_data(announcement.record)
         except self._lib.AsapoDataNotInCacheError as error:
             raise NoBytes(self._text(error)) from None
@@ -198,7 +211,11 @@ class AsapoClient:
             number = _number_of_unreadable(error.full_text)
             if number is None:
                 raise
-            return self._unreadable(stream, number, is_dataset='"messages":' in error.full_text)
+            is_dataset = '"messages":' in error.full_text
+            if name == "get_next" and not is_dataset:
+                with contextlib.suppress(SourceError):
+                    return self.by_number(stream, number)  # The answer may have been cut off.
+            return self._unreadable(stream, number, is_dataset=is_dataset)
 
     def _unreadable(self, stream: str, number: int, *, is_dataset: bool) -> Announcement:
         """Say what is wrong with a record that is no plain message; a data set of one part is as good as one."""
@@ -250,6 +267,8 @@ class AsapoClient:
             ) from None
         except lib.AsapoConsumerError as error:
             raise ServiceAway(self._text(error), str(error)) from None
+        except (ValueError, RecursionError, LookupError, TypeError) as error:
+            raise Unreadable(f"{type(error).__name__}: {error}"[:MAX_ERROR_TEXT]) from None
 
     def _announced(self, answer: Any, stream: str) -> Announcement:
         record = answer[1] if isinstance(answer, tuple) else answer
@@ -278,7 +297,9 @@ class AsapoClient:
 
 def _number_of_unreadable(text: str) -> int | None:
     """Number of the message in an answer that the client cannot read; None where it is no such answer."""
-    found = re.search(r'malformed response.{0,40}\{[^{}]{0,200}?"_id":([0-9]{1,19})[,}]', text, re.DOTALL)
+    found = re.search(
+        r'malformed response.{0,40}\{[^{}]{0,200}?"_id":\s{0,9}([0-9]{1,19})\s{0,9}[,}]', text, re.DOTALL
+    )
     return int(found[1]) if found else None
 
 

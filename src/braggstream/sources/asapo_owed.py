@@ -5,7 +5,14 @@ from collections.abc import Callable, Container
 from time import monotonic
 
 from braggstream.model.errors import SourceError, UserError
-from braggstream.sources.asapo_client import Announcement, AsapoClient, EndOfStream, Hole, StreamFinished
+from braggstream.sources.asapo_client import (
+    Announcement,
+    AsapoClient,
+    EndOfStream,
+    Hole,
+    StreamFinished,
+    Unreadable,
+)
 
 LOOK_AGAIN_S = (2.0, 10.0)
 """A missing message is asked for again so long after it was missed, and a last time before the session ends."""
@@ -60,7 +67,7 @@ class MissingMessages:
             found = client.by_number(*key)
             times = []
             return found
-        except (Hole, EndOfStream, StreamFinished):
+        except (Hole, EndOfStream, StreamFinished, Unreadable):
             times = times[1:]
             if not times:
                 self._given_up.add(key)
