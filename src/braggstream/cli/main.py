@@ -23,6 +23,7 @@ COMMANDS = {
     "columns": "write the crystals of a stream file as columns, which process_hkl reads fast",
     "report": "a page about a data set: figures by resolution, cells, Table 1 as text and LaTeX",
     "geometry": "write the geometry file that a detector's start message describes",
+    "export": "write unmerged observations as MTZ or Parquet",
     "solutions": "write the lattices of a stream file as a list for --indexing=file",
     "picture": "draw a processed frame with its peaks and predicted reflections",
     "asapo": "streams of ASAP::O, how far groups have read them, and moving those positions",
