@@ -123,7 +123,9 @@ def _add_batches(mtz: Any, block: Observations, *, first_batch: int) -> None:
     for n, axes in enumerate(direct):
         batch = gemmi.Mtz.Batch()
         batch.number = first_batch + n
-        batch.title = f"{Path(crystals.filename[n]).name} {crystals.event[n]}"[:70].encode("ascii", "replace").decode()
+        batch.title = (
+            f"{Path(crystals.filename[n]).name} {crystals.event[n]}"[:70].encode("ascii", "replace").decode()
+        )
         batch.cell = gemmi.UnitCell(*UnitCell.from_direct_axes(axes).parameters)
         batch.wavelength = float(crystals.wavelength[n])
         batch.dataset_id = dataset
