@@ -13,6 +13,7 @@ from braggstream.model.errors import UserError
 from braggstream.model.index_operators import ambiguity_operators, parse_operators
 from braggstream.model.point_group import LACKS_AXIS, point_group
 from braggstream.pipeline.partialator import PartialatorFiles, run_partialator
+from braggstream.run.dask_crew import dask_crews
 from braggstream.steps.merging.polarisation import parse_polarisation
 from braggstream.steps.partialator.settings import MODELS, RANDOM, PartialSettings
 
@@ -32,7 +33,11 @@ def run(words: Sequence[str]) -> int:
     settings, files = settings_of(chosen), files_of(chosen, words)
     for note in _notes(chosen, settings):
         _say(note)
-    run_partialator(files, settings, n_threads=chosen["j"], say=_say)
+    if chosen["dask_scheduler"] is None:
+        run_partialator(files, settings, n_threads=chosen["j"], say=_say)
+        return 0
+    with dask_crews(chosen["dask_scheduler"], chosen["j"]) as crew_of:
+        run_partialator(files, settings, n_threads=chosen["j"], say=_say, crew_of=crew_of)
     return 0
 
 

@@ -94,6 +94,12 @@ MERGING = (
         may_be_infinite=True,
     ),
     off("--no-free", "hold no observations out of refinement"),
+    option(
+        "--dask-scheduler",
+        "text",
+        "work on the Dask cluster of this scheduler; `local`: on one of -j processes that is started here",
+        argument="ADDRESS",
+    ),
     option("-j", "integer", "threads", default=1, least=1, most=4096, argument="N"),
 )
 OBSERVATIONS = (

@@ -33,8 +33,8 @@ from braggstream.model.observations import Observations, in_blocks
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.pipeline.merging import tell_of
 from braggstream.pipeline.partialator_logs import FINAL, PartialatorLogs
-from braggstream.steps.partialator.block import BLOCK, FLAGS, GOOD, REASONS, packed
-from braggstream.steps.partialator.crew import Threads
+from braggstream.steps.partialator.block import BLOCK, FLAGS, GOOD, REASONS, CrystalBlock, packed
+from braggstream.steps.partialator.crew import Crew, Threads
 from braggstream.steps.partialator.cycle import N_HALVES, PartialMerge
 from braggstream.steps.partialator.loading import Loaded, load_crystals
 from braggstream.steps.partialator.means import OUTSIDE, joined
@@ -67,8 +67,37 @@ class PartialatorFiles:
     """Gives the list's notes from what the first stream tells of its making."""
 
 
-def run_partialator(files: PartialatorFiles, settings: PartialSettings, *, n_threads: int, say: Say) -> None:
-    """Merge; raises `UserError` where something given is wrong."""
+CrewMaker = Callable[[Sequence[CrystalBlock]], Crew]
+
+
+def run_partialator(
+    files: PartialatorFiles,
+    settings: PartialSettings,
+    *,
+    n_threads: int,
+    say: Say,
+    crew_of: CrewMaker | None = None,
+) -> None:
+    """Merge.
+
+    Parameters
+    ----------
+    files
+        What is read and written.
+    settings
+        How to merge.
+    n_threads
+        Threads that read, and that work where there is no other crew.
+    say
+        Told what happens, line by line.
+    crew_of
+        Makes who works on the blocks.
+
+    Raises
+    ------
+    UserError
+        Something given is wrong.
+    """
     if sum(map(is_standard_input, files.inputs)) > 1:
         raise UserError("standard input (-) can be given once")
     if files.harvest is not None:
@@ -81,7 +110,7 @@ def run_partialator(files: PartialatorFiles, settings: PartialSettings, *, n_thr
     for stream in streams:
         tell_of(stream, say)
     _say_loaded(loaded, say)
-    crew = Threads(loaded.blocks, n_threads)
+    crew: Crew = Threads(loaded.blocks, n_threads) if crew_of is None else crew_of(loaded.blocks)
     try:
         reference = None if files.reference is None else _reference(files.reference, loaded, settings)
         merge = PartialMerge(loaded, settings, crew=crew, say=say, reference=reference)

@@ -15,7 +15,14 @@ class Crew(Protocol):
     """Keeps the blocks and has work done on each."""
 
     def work(self, function: Work, *common: Any, each: Sequence[Any] | None = None) -> Iterator[Any]:
-        """Call `function(block, *common)` for every block, `each[number]` behind it, and give reports in order."""
+        """Call `function(block, *common)` for every block, `each[number]` behind it, and give reports in order.
+
+        The work is done as the reports are taken, which has to be to the end.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop working."""
         ...
 
 

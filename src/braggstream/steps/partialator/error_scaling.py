@@ -54,7 +54,8 @@ class ErrorScaling:
 
     def __init__(self, crew: Crew, unique: NDArray[np.int32]) -> None:
         self._crew, self._n_unique = crew, len(unique)
-        axes = next(iter(list(crew.work(shapes))))[0, :9].reshape(3, 3)
+        first, *_ = crew.work(shapes)
+        axes = first[0, :9].reshape(3, 3)
         q = unique @ axes
         s2 = 0.25 * np.einsum("ij,ij->i", q, q)
         end = max(float(s2.max()), *crew.work(largest_s2)) * (1.0 + 1e-9)

@@ -1,0 +1,84 @@
+"""Partial merging on a Dask cluster: each block of crystals stays with one worker, and only sums travel.
+
+The sums are added in the order of the blocks, as without Dask, so the result is the same to the last bit.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from braggstream.model.errors import MissingExtraError, UserError
+from braggstream.steps.partialator.block import CrystalBlock
+from braggstream.steps.partialator.crew import Work
+
+LOCAL = "local"
+"""Instead of an address: start a cluster on this machine, and end it after the work."""
+PATIENCE_S = 30
+LARGE_BYTES = 100_000
+"""Arrays larger than this are sent to each worker once, and not with each task."""
+
+
+class DaskCrew:
+    """Blocks on the workers of a Dask cluster."""
+
+    def __init__(self, client: Any, blocks: Sequence[CrystalBlock]) -> None:
+        self._client = client
+        self._blocks = [client.scatter(block, hash=False) for block in blocks]
+
+    def work(self, function: Work, *common: Any, each: Sequence[Any] | None = None) -> Iterator[Any]:
+        """Call the function for every block where it is; reports come in the order of the blocks."""
+        client = self._client
+        shared = [client.scatter(one, broadcast=True, hash=False) if _is_large(one) else one for one in common]
+        reports = []
+        for number, block in enumerate(self._blocks):
+            more = () if each is None else (each[number],)
+            done = client.submit(_call, function, block, *shared, *more, pure=False)
+            self._blocks[number] = client.submit(itemgetter(0), done, pure=False)
+            reports.append(client.submit(itemgetter(1), done, pure=False))
+        reports.reverse()
+        while reports:
+            yield reports.pop().result()
+
+    def close(self) -> None:
+        """Let the blocks go."""
+        self._blocks.clear()
+
+
+@contextmanager
+def dask_crews(address: str, n_workers: int) -> Iterator[Callable[[Sequence[CrystalBlock]], DaskCrew]]:
+    """Connect to a scheduler, or start a cluster here if the address is `local`; gives what makes crews.
+
+    Raises
+    ------
+    UserError
+        There is no scheduler at the address, or the library is not installed.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise MissingExtraError(library="distributed", extra="dask", purpose="--dask-scheduler") from None
+    library: Any = distributed
+    if address == LOCAL:
+        with (
+            library.LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            library.Client(cluster) as client,
+        ):
+            yield lambda blocks: DaskCrew(client, blocks)
+        return
+    try:
+        client = library.Client(address, timeout=PATIENCE_S)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(f"--dask-scheduler={address}: no scheduler answers: {error}") from None
+    with client:
+        yield lambda blocks: DaskCrew(client, blocks)
+
+
+def _call(function: Work, block: CrystalBlock, *more: Any) -> tuple[CrystalBlock, Any]:
+    return function(block, *more)
+
+
+def _is_large(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.nbytes > LARGE_BYTES
