@@ -66,21 +66,30 @@ def _bin_mean(row: int, facts: NDArray[np.float64], bins: NDArray[np.float64]) -
 
 
 @inline_jit
-def _start(
+def _gather(
     numbers: NDArray[np.int32],
-    intensities: NDArray[np.float64],
     facts: NDArray[np.float64],
     sums: NDArray[np.float64],
     bins: NDArray[np.float64],
-    gamma: float,
-) -> float:
-    product, square = 0.0, 0.0
+    model_error: float,
+    references: NDArray[np.float64],
+) -> None:
+    """Look the references up: intensity, variance, and s² of each measurement, float64[3, n]."""
     for i in range(numbers.shape[0]):
-        if numbers[i] >= 0:
-            reference, variance = _reference(numbers[i], facts, sums, bins, 1.0)
-            if variance > 0.0:
-                product += reference * intensities[i]
-                square += reference * reference
+        row = numbers[i]
+        references[1, i] = 0.0
+        if row >= 0:
+            references[0, i], references[1, i] = _reference(row, facts, sums, bins, model_error)
+            references[2, i] = 0.25 * facts[row, INVERSE_D] * facts[row, INVERSE_D]
+
+
+@inline_jit
+def _start(intensities: NDArray[np.float64], references: NDArray[np.float64], gamma: float) -> float:
+    product, square = 0.0, 0.0
+    for i in range(intensities.shape[0]):
+        if references[1, i] > 0.0:
+            product += references[0, i] * intensities[i]
+            square += references[0, i] * references[0, i]
     return log(product / square) if product > 0.0 and square > 0.0 else gamma
 
 
@@ -119,20 +128,18 @@ def fit_scale(
     """
     intensities, sigmas = observed[0], observed[1]
     prior = model[1]
-    gamma, b = _start(numbers, intensities, facts, sums, bins, prior), 0.0
+    references = np.empty((3, numbers.shape[0]))
+    _gather(numbers, facts, sums, bins, model[0], references)
+    gamma, b = _start(intensities, references, prior), 0.0
     n_fitted = 0
     for _ in range(N_ROUNDS):
         h11, h12, h22 = 1.0 / PRIOR_GAMMA**2, 0.0, 1.0 / PRIOR_B**2
         v1, v2 = (prior - gamma) / PRIOR_GAMMA**2, -b / PRIOR_B**2
         n_fitted = 0
         for i in range(numbers.shape[0]):
-            row = numbers[i]
-            if row < 0:
-                continue
-            reference, variance = _reference(row, facts, sums, bins, model[0])
+            reference, variance, s2 = references[0, i], references[1, i], references[2, i]
             if not variance > 0.0:
                 continue
-            s2 = 0.25 * facts[row, INVERSE_D] * facts[row, INVERSE_D]
             scale = exp(gamma - b * s2)
             expected = scale * reference
             residual = intensities[i] - expected

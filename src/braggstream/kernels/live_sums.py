@@ -96,50 +96,60 @@ def _weighted_sigma(n: float, weight: float, weight2: float, variance: float) ->
     return sqrt(shrunk / n_effective)
 
 
+@inline_jit
+def _merge(
+    n: float,
+    weight: float,
+    first: float,
+    second: float,
+    weight2: float,
+    shift: float,
+    is_weighted: bool,
+    merged: NDArray[np.float64],
+) -> None:
+    merged[0] = n
+    if n == 0.0:
+        merged[1] = merged[2] = np.nan
+        return
+    mean = first / weight
+    if is_weighted:
+        sigma = _weighted_sigma(n, weight, weight2, second / weight - mean * mean)
+    else:
+        sigma = _plain_sigma(n, mean, second / weight)
+    merged[1] = rounded(mean + shift)
+    merged[2] = rounded(sigma)
+
+
 @jit
 def merge_sums(
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
+    sums: NDArray[np.float64],
     facts: NDArray[np.float64],
     n_known: int,
     is_weighted: bool,
     merged: NDArray[np.float64],
 ) -> None:
-    """Merge what two sets of sums hold together.
+    """Merge what both halves hold together, and what each of them holds.
 
     Parameters
     ----------
-    one, other : float64[c, 5]
-        Sums; `other` may have no rows, then it is left out.
+    sums : float64[2, c, 5]
+        Sums of the halves.
     facts : float64[c, 2]
     n_known : int
         Rows in use.
     is_weighted : bool
         Errors from the weights; else those of `process_hkl`, the scatter over √n.
-    merged : float64[n_known, 3], written
-        Measurements, intensity and its error as a reflection list prints them; NaN where there are no measurements.
+    merged : float64[3, n_known, 3], written
+        Of both, and of each: measurements, intensity and its error as a reflection list prints them; NaN where
+        there are no measurements.
     """
-    has_other = other.shape[0] > 0
     for row in range(n_known):
-        n, weight, first = one[row, N], one[row, W], one[row, WX]
-        second, weight2 = one[row, WXX], one[row, WW]
-        if has_other:
-            n += other[row, N]
-            weight += other[row, W]
-            first += other[row, WX]
-            second += other[row, WXX]
-            weight2 += other[row, WW]
-        merged[row, 0] = n
-        if n == 0.0:
-            merged[row, 1] = merged[row, 2] = np.nan
-            continue
-        mean = first / weight
-        if is_weighted:
-            sigma = _weighted_sigma(n, weight, weight2, second / weight - mean * mean)
-        else:
-            sigma = _plain_sigma(n, mean, second / weight)
-        merged[row, 1] = rounded(mean + facts[row, SHIFT])
-        merged[row, 2] = rounded(sigma)
+        one, other, shift = sums[0, row], sums[1, row], facts[row, SHIFT]
+        n, weight, first = one[N] + other[N], one[W] + other[W], one[WX] + other[WX]
+        second, weight2 = one[WXX] + other[WXX], one[WW] + other[WW]
+        _merge(n, weight, first, second, weight2, shift, is_weighted, merged[0, row])
+        _merge(one[N], one[W], one[WX], one[WXX], one[WW], shift, is_weighted, merged[1, row])
+        _merge(other[N], other[W], other[WX], other[WXX], other[WW], shift, is_weighted, merged[2, row])
 
 
 @jit
@@ -151,7 +161,7 @@ def round_all(values: NDArray[np.float64], written: NDArray[np.float64]) -> None
 
 def warm_up() -> None:
     """Compile the kernels for the signatures that the steps use."""
-    sums, facts = np.zeros((1, 5)), np.full((1, 2), np.nan)
-    add_observations(np.zeros(1, np.int32), np.ones(1), np.ones(1), facts, sums)
-    merge_sums(sums, sums[:0], facts, 1, True, np.empty((1, 3)))
+    sums, facts = np.zeros((2, 1, 5)), np.full((1, 2), np.nan)
+    add_observations(np.zeros(1, np.int32), np.ones(1), np.ones(1), facts, sums[0])
+    merge_sums(sums, facts, 1, True, np.empty((3, 1, 3)))
     round_all(np.ones(1), np.empty(1))

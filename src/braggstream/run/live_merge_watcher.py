@@ -39,9 +39,9 @@ from braggstream.steps.merging.live_summary import LiveSummary
 from braggstream.steps.merging.live_warm import warm_up_live_kernels
 from braggstream.steps.merging.polarisation import parse_polarisation
 
-UPDATE_S = 1.5
+UPDATE_S = 1.7
 """Figures are at most so old, and what a turn of the session's loop takes."""
-WAKE_S = 0.5
+WAKE_S = 0.25
 """So soon a wish for a snapshot is seen."""
 CHECKPOINT_S = 30.0
 SAME_CELL = 0.02
@@ -132,9 +132,9 @@ class LiveMergeWatcher(Watcher):
             return {"live_merge": None}
         self._keep()
         self._merge.conclude()
-        self._update()
+        self._update(is_last=True)
         names = self._write_lists()
-        self._say(self._summary.line(self._merge))
+        self._say(self._summary.line(self._merge) or "Live merge: no crystal came.")
         if self._merge.n_held:
             self._say(
                 f"Live merge: {self._merge.n_held} crystals are not merged: how they are indexed is not clear."
@@ -190,10 +190,10 @@ class LiveMergeWatcher(Watcher):
 
     # ---- figures and lists ---------------------------------------------------------------------------------
 
-    def _update(self) -> None:
+    def _update(self, *, is_last: bool = False) -> None:
         begun = thread_time()
         assert self._merge is not None
-        self._summary.update(self._merge, self._time)
+        self._summary.update(self._merge, self._time, is_last=is_last)
         self._is_new, self._updated = False, monotonic()
         with self._complaining():
             replace_file(f"{self._chosen.prefix}.json", json.dumps(self._values(), allow_nan=False))

@@ -1,24 +1,28 @@
 """Figures of merit of the running mean: what `check_hkl` and `compare_hkl` would say of its lists."""
 
 from dataclasses import dataclass
+from math import pi
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.model.cell import UnitCell
+from braggstream.kernels.possible import list_possible
+from braggstream.model.cell import CENTRINGS, UnitCell
 from braggstream.model.point_group import PointGroup
 from braggstream.steps.merging.comparison import MatchedLists, fitted_scale, scaled
 from braggstream.steps.merging.figures import HalfSetFigures, ShellCounts, half_set_figures, shell_counts
 from braggstream.steps.merging.list_check import ON_LIMIT
 from braggstream.steps.merging.live_merge import LiveMerge
 from braggstream.steps.merging.live_sums import ALL
-from braggstream.steps.merging.shells import Shells, inverse_d_of, possible_reflections
+from braggstream.steps.merging.shells import Shells, inverse_d_of
 
 FloatArray = NDArray[np.float64]
 
 MARGIN = 1.05
 """The possible reflections are listed this much further out than asked for."""
+MOST_POINTS = 1e8
+"""Lattice points that are gone through; what lies further out is not counted as possible."""
 FEWEST_PAIRS = 10
 """With fewer pairs there is no correlation worth telling."""
 
@@ -45,13 +49,29 @@ class PossibleReflections:
         self._inverse_d = np.empty(0)
 
     def between(self, low: float, high: float) -> FloatArray:
-        """1/d of those with low < 1/d <= high, ascending [Å⁻¹]."""
-        if high > self._reach:
-            self._reach = MARGIN * high
-            hkl = possible_reflections(self._cell, self._group, 0.0, self._reach)
-            self._inverse_d = np.sort(inverse_d_of(hkl, self._cell))
+        """1/d of those with low < 1/d <= high, ascending [Å⁻¹]; beyond what can be listed there are none."""
+        if high > self._reach and self._volume_of(high) <= MOST_POINTS:
+            self._reach = high * min(MARGIN, (MOST_POINTS / self._volume_of(high)) ** (1.0 / 3.0))
+            self._inverse_d = np.sort(inverse_d_of(self._listed(), self._cell))
         first, stop = np.searchsorted(self._inverse_d, (low, high), side="right")
         return self._inverse_d[first:stop]
+
+    def _volume_of(self, reach: float) -> float:
+        """Lattice points within a sphere."""
+        return 4.0 / 3.0 * pi * reach**3 * self._cell.volume
+
+    def _listed(self) -> NDArray[np.int32]:
+        reach = self._reach * (1.0 + ON_LIMIT)
+        axes, operators = self._cell.reciprocal_axes(), self._group.operators
+        most = np.floor(reach * np.array(self._cell.parameters[:3])).astype(np.int64)
+        centring = CENTRINGS.index(self._cell.centring)
+        room = int(self._volume_of(reach) / len(operators) * 1.5) + 1000
+        while True:
+            found = np.empty((room, 3), np.int32)
+            n = list_possible(operators, axes, most, reach, centring, found)
+            if n <= room:
+                return found[:n]
+            room = n
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -145,49 +165,54 @@ def live_figures(
     if not listed.any():
         return None
     shells = _shells(inverse_d[listed], limits)
-    listed &= _within(inverse_d, shells)
+    numbers, within = shells.numbers(inverse_d), _within(inverse_d, shells)
+    listed &= within
     n_measured, intensity, sigma = merged[listed].T
-    lowest = float(shells.edges[0]) * (1.0 if limits.low is None else 1.0 - ON_LIMIT)
-    candidates = shells.numbers(possible.between(lowest, float(shells.edges[-1])))
     counts = shell_counts(
         intensity,
         sigma,
         n_measured.astype(np.int64),
-        shell=shells.numbers(inverse_d[listed]),
-        n_possible=np.bincount(candidates, minlength=limits.n_shells),
+        shell=numbers[listed],
+        n_possible=_n_possible(possible, shells, limits),
     )
-    seen = shells.numbers(inverse_d[(merged[:, 0] > 0) & _within(inverse_d, shells)])
-    n_seen = np.bincount(seen, minlength=limits.n_shells)
-    return LiveFigures(
-        shells=shells,
-        counts=counts,
-        n_seen=np.append(n_seen, n_seen.sum()),
-        halves=_half_figures(merge, limits, shells, group),
-    )
+    n_seen = np.bincount(numbers[(merged[:, 0] > 0) & within], minlength=limits.n_shells)
+    one, other = (merge.merged(group, half) for half in (0, 1))
+    pairs = _listed(one, limits) & _listed(other, limits) & within
+    matched = matched_pairs(merge, one, other, pairs)
+    halves = half_set_figures(matched.intensity_1, matched.intensity_2, numbers[pairs], limits.n_shells)
+    return LiveFigures(shells=shells, counts=counts, n_seen=np.append(n_seen, n_seen.sum()), halves=halves)
 
 
-def _half_figures(merge: LiveMerge, limits: FigureLimits, shells: Shells, group: str) -> HalfSetFigures:
-    matched = matched_pairs(merge, merge.merged(group, 0), merge.merged(group, 1), limits=limits, shells=shells)
-    numbers = shells.numbers(matched.inverse_d)
-    return half_set_figures(matched.intensity_1, matched.intensity_2, numbers, limits.n_shells)
+def _n_possible(possible: PossibleReflections, shells: Shells, limits: FigureLimits) -> NDArray[np.int64]:
+    """Count possible reflections by shell, int64[n_shells], as `check_hkl` does."""
+    edges = shells.edges.copy()
+    if limits.low is not None:
+        edges[0] *= 1.0 - ON_LIMIT
+    candidates = possible.between(float(edges[0]), float(edges[-1]))
+    return np.diff(np.searchsorted(candidates, edges, side="right"))
 
 
-def matched_pairs(
-    merge: LiveMerge, one: FloatArray, other: FloatArray, *, limits: FigureLimits, shells: Shells
-) -> MatchedLists:
-    """Pair what two merges hold, both on the scale of the first, as `compare_hkl` does it."""
-    inverse_d = merge.sums.inverse_d
-    chosen = _listed(one, limits) & _listed(other, limits) & _within(inverse_d, shells)
+def matched_pairs(merge: LiveMerge, one: FloatArray, other: FloatArray, chosen: NDArray[np.bool_]) -> MatchedLists:
+    """Pair the chosen rows of two merges, both on the scale of the first, as `compare_hkl` does it."""
+    _, intensity_1, sigma_1 = one[chosen].T
+    _, intensity_2, sigma_2 = other[chosen].T
     matched = MatchedLists(
         hkl=merge.sums.members[chosen],
-        inverse_d=inverse_d[chosen],
-        intensity_1=one[chosen, 1],
-        sigma_1=one[chosen, 2],
-        intensity_2=other[chosen, 1],
-        sigma_2=other[chosen, 2],
+        inverse_d=merge.sums.inverse_d[chosen],
+        intensity_1=intensity_1,
+        sigma_1=sigma_1,
+        intensity_2=intensity_2,
+        sigma_2=sigma_2,
     )
-    n_positive = np.count_nonzero((matched.intensity_1 > 0.0) & (matched.intensity_2 > 0.0))
+    n_positive = np.count_nonzero((intensity_1 > 0.0) & (intensity_2 > 0.0))
     return scaled(matched, *fitted_scale(matched)) if n_positive >= FEWEST_PAIRS else matched
+
+
+def pairs_between(merge: LiveMerge, low: float, high: float, limits: FigureLimits) -> MatchedLists:
+    """Pair the half sets between two 1/d [Å⁻¹], both on the scale of the first."""
+    one, other, inverse_d = merge.merged(half=0), merge.merged(half=1), merge.sums.inverse_d
+    chosen = _listed(one, limits) & _listed(other, limits) & (inverse_d > low) & (inverse_d <= high)
+    return matched_pairs(merge, one, other, chosen)
 
 
 def group_difference(merge: LiveMerge, limits: FigureLimits, one: str, other: str) -> Difference | None:
@@ -197,7 +222,7 @@ def group_difference(merge: LiveMerge, limits: FigureLimits, one: str, other: st
     if np.count_nonzero(both) < FEWEST_PAIRS:
         return None
     shells = _shells(merge.sums.inverse_d[both], limits)
-    matched = matched_pairs(merge, first, second, limits=limits, shells=shells)
+    matched = matched_pairs(merge, first, second, both & _within(merge.sums.inverse_d, shells))
     numbers, n_shells = shells.numbers(matched.inverse_d), limits.n_shells
     x, y = matched.intensity_1, matched.intensity_2
     figures = half_set_figures(x, y, numbers, n_shells)

@@ -9,7 +9,7 @@ reflections are as likely as another.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import atanh, inf, isfinite, isnan, lgamma, log, log2, nan, sqrt, tanh
+from math import atanh, exp, inf, isfinite, isnan, lgamma, log, log2, nan, sqrt, tanh
 from typing import Literal
 
 import numpy as np
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from braggstream.model.errors import UserError
 from braggstream.steps.merging.figures import half_set_figures
-from braggstream.steps.merging.live_figures import FigureLimits, PossibleReflections, matched_pairs
+from braggstream.steps.merging.live_figures import FigureLimits, PossibleReflections, pairs_between
 from braggstream.steps.merging.live_merge import LiveMerge
-from braggstream.steps.merging.shells import Shells
 
 FloatArray = NDArray[np.float64]
 Figure = Literal["cc12", "completeness", "multiplicity"]
@@ -32,6 +31,7 @@ MOST_GROWTH = 1e4
 """What takes so many times as many crystals is not foreseen."""
 FEWEST_PAIRS = 30
 """With fewer pairs CC1/2 says nothing, and no goal is reached."""
+N_PARTS = 20
 PART_OF_VOLUME = 0.1
 """`@2.0A` means the last of ten shells of equal volume."""
 
@@ -70,8 +70,8 @@ def parse_goal(text: str) -> Goal:
         d_low = None if match[3] is None else float(match[3])
     except ValueError:
         raise UserError(f"--goal={text[:60]}: {EXPECTED}") from None
-    if not d_high > 0.0 or (d_low is not None and not d_low > d_high):
-        raise UserError(f"--goal={text[:60]}: expected a resolution above zero, the lower one (larger d) first")
+    if not 0.1 <= d_high < inf or (d_low is not None and not d_low > d_high):
+        raise UserError(f"--goal={text[:60]}: expected resolutions of 0.1 A or more, the larger d first")
     if figure == "completeness":
         value /= 100.0
     most = {"cc12": 1.0, "completeness": 1.0, "multiplicity": inf}[figure]
@@ -106,34 +106,48 @@ def standing(goal: Goal, merge: LiveMerge, possible: PossibleReflections, least:
         return _cc_standing(goal, merge, spread, least)
     if goal.figure == "completeness":
         value, model = spread.completeness, spread.complete_after
-        error = sqrt(max(value * (1.0 - value), 0.0) / spread.n_possible)
+        # What is missing is a number of reflections, now and when the goal is reached: both scatter.
+        missing = [(1.0 - each) * spread.n_possible + 1.0 for each in (value, goal.value)]
+        factor = exp(N_SIGMAS * sqrt(1.0 / missing[0] + 1.0 / missing[1]))
+        bounds = (value, 1.0 - (1.0 - value) / factor, 1.0 - (1.0 - value) * factor)
     else:
         value, model = spread.multiplicity, spread.multiplicity_after
-        error = sqrt(spread.variance / spread.n_possible)
-    growths = [
-        _growth(lambda factor, shift=shift: model(factor, value + shift * error), goal.value)  # type: ignore[misc]
-        for shift in (0.0, N_SIGMAS, -N_SIGMAS)
-    ]
+        error = N_SIGMAS * sqrt(spread.variance / spread.n_possible)
+        bounds = (value, value + error, value - error)
+    growths = [_growth(lambda factor, now=now: model(factor, now), goal.value) for now in bounds]  # type: ignore[misc]
     return _found(goal, value, value >= goal.value, growths)
 
 
 def _cc_standing(goal: Goal, merge: LiveMerge, spread: "_Spread", least: int) -> Standing:
-    limits = FigureLimits(low=goal.low, high=goal.high, n_shells=1, least=least)
-    shells = Shells(np.array([goal.low, goal.high]))
-    matched = matched_pairs(merge, merge.merged(half=0), merge.merged(half=1), limits=limits, shells=shells)
+    matched = pairs_between(merge, goal.low, goal.high, FigureLimits(least=least))
     if len(matched) < FEWEST_PAIRS:
         return Standing(goal=goal, value=nan, is_reached=False)
     numbers = np.zeros(len(matched), np.int64)
     value = float(half_set_figures(matched.intensity_1, matched.intensity_2, numbers, 1).cc_half[-1])
     if isnan(value):
         return Standing(goal=goal, value=nan, is_reached=False)
-    error = N_SIGMAS / sqrt(len(matched) - 3.0)
     z = atanh(min(max(value, -0.9999), 0.9999))
+    error = N_SIGMAS * max(1.0 / sqrt(len(matched) - 3.0), _jackknife(matched.intensity_1, matched.intensity_2))
     growths = [
         _growth(lambda factor, cc=cc: spread.cc_after(factor, cc), goal.value)  # type: ignore[misc]
         for cc in (value, tanh(z + error), tanh(z - error))
     ]
     return _found(goal, value, value >= goal.value, growths)
+
+
+def _jackknife(one: FloatArray, other: FloatArray) -> float:
+    """Standard error of Fisher's z of a correlation, leaving out one part of the pairs after the other.
+
+    Intensities are far from normally distributed, so that 1/√(n - 3) is too small.
+    """
+    part = np.arange(len(one)) % N_PARTS
+    x, y = one - one.mean(), other - other.mean()
+    sums = [np.bincount(part, values, N_PARTS) for values in (np.ones(len(x)), x, y, x * x, y * y, x * y)]
+    n, sx, sy, sxx, syy, sxy = (each.sum() - each for each in sums)
+    spread = (n * sxx - sx * sx) * (n * syy - sy * sy)
+    cc = np.where(spread > 0.0, (n * sxy - sx * sy) / np.sqrt(np.maximum(spread, 1e-300)), 0.0)
+    z = np.arctanh(np.clip(cc, -0.9999, 0.9999))
+    return sqrt((N_PARTS - 1.0) * float(z.var()))
 
 
 def _found(goal: Goal, value: float, is_reached: bool, growths: list[float]) -> Standing:

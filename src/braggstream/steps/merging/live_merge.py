@@ -14,7 +14,7 @@ from braggstream.steps.merging.live_crystals import LiveCrystal, NumberedCrystal
 from braggstream.steps.merging.live_scaling import LAST_PASSES, LiveScaling
 from braggstream.steps.merging.live_sums import ALL, LiveSums
 
-MOST_GROUPS = 16
+MOST_GROUPS = 8
 """So many groups are merged apart; crystals of further ones are merged with all only, and counted."""
 
 
@@ -42,7 +42,7 @@ class LiveMerge:
     ambiguity: LiveAmbiguity | None = field(init=False, default=None)
     bins: NDArray[np.float64] = field(init=False)
     """Number and sum of the merged values in bins of resolution, float64[N_BINS, 2]."""
-    _merged: dict[tuple[str, int | None], NDArray[np.float64]] = field(default_factory=dict)
+    _merged: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """What was merged since the last crystal came."""
 
     def __post_init__(self) -> None:
@@ -91,9 +91,9 @@ class LiveMerge:
 
     def merged(self, group: str = ALL, half: int | None = None) -> NDArray[np.float64]:
         """Measurements, intensity and error by row of the sums, float64[n_known, 3]."""
-        if (group, half) not in self._merged:
-            self._merged[group, half] = self.sums.merged(group, half, is_weighted=self.is_scaled)
-        return self._merged[group, half]
+        if group not in self._merged:
+            self._merged[group] = self.sums.merged(group, is_weighted=self.is_scaled)
+        return self._merged[group][0 if half is None else half + 1]
 
     def reflection_list(self, group: str = ALL, half: int | None = None, *, least: int = 1) -> ReflectionList:
         """Merge a group, or a half of it, as a list."""

@@ -20,13 +20,14 @@ MATURE = 12.0
 """When reflections have been measured so often, on average, the first crystals are let go..."""
 FEWEST_CRYSTALS = 200
 """...and there are so many of them..."""
-MOST_HELD = 2_000_000
+MOST_HELD = 1_000_000
 """...or they have so many measurements."""
-GROWTH = 1.3
-"""They are scaled together whenever their measurements have grown by this factor..."""
 FIRST_TOGETHER = 20
-"""...and there are so many crystals."""
-PASSES, LAST_PASSES = 2, 6
+"""So many crystals are scaled together..."""
+GROWTH = 1.5
+"""...and again whenever their number has grown by this factor..."""
+LAST_PASSES, LAST_GROWTH = 4, 1.05
+"""...and in the end so often, with some more crystals between: one pass takes some tenths of a second at most."""
 MOST_GAMMA, MOST_B = log(100.0), 100.0
 """A crystal further off than this is left out."""
 
@@ -47,7 +48,9 @@ class LiveScaling:
     """Number and sum of the values in bins of resolution."""
     held: HeldCrystals | None = field(default_factory=lambda: HeldCrystals(MOST_HELD))
     """The first crystals; None once they are let go."""
-    _next_together: float = 0.0
+    _next_together: float = FIRST_TOGETHER
+    _n_last: int = 0
+    """Passes since the first crystals are enough."""
 
     def add(self, crystal: NumberedCrystal) -> None:
         """Put a crystal on the scale and add it."""
@@ -55,13 +58,20 @@ class LiveScaling:
         if self.held is None:
             return
         self.held.put(crystal)
-        n = self.held.n_measurements
-        if len(self.held) >= FIRST_TOGETHER and n >= self._next_together:
-            self._next_together = GROWTH * n
-            self.scale_together(PASSES)
-        if n >= MOST_HELD or (len(self.held) >= FEWEST_CRYSTALS and n >= MATURE * self.sums.n_known):
-            self.scale_together(LAST_PASSES)
+        n = len(self.held)
+        if n < self._next_together:
+            return
+        self.scale_together(1)
+        self._n_last += self._is_mature
+        self._next_together = (LAST_GROWTH if self._n_last else GROWTH) * n
+        if self._n_last >= LAST_PASSES:
             self.held = None
+
+    @property
+    def _is_mature(self) -> bool:
+        assert self.held is not None
+        n = self.held.n_measurements
+        return n >= MOST_HELD or (len(self.held) >= FEWEST_CRYSTALS and n >= MATURE * self.sums.n_known)
 
     def scale_together(self, n_passes: int) -> None:
         """Scale all that are held to their mean, and make the mean anew, so often."""

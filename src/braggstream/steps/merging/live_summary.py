@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import isfinite
+from time import thread_time
 from typing import Any
 
 from braggstream.model.cell import UnitCell
@@ -17,6 +18,8 @@ from braggstream.steps.merging.live_goals import Forecast, Goal, Standing, forec
 from braggstream.steps.merging.live_history import LiveHistory
 from braggstream.steps.merging.live_merge import LiveMerge
 
+GROUP_SHARE = 0.01
+"""Figures of groups and their differences take no more than this part of the time: they may be older."""
 TRACED = ("completeness", "multiplicity", "snr", "r_split", "cc_half", "cc_star")
 """Overall figures that are kept against time."""
 
@@ -33,6 +36,8 @@ class LiveSummary:
     standings: list[tuple[Standing, Forecast | None]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     """All of it as plain values, but for the history."""
+    _groups: dict[str, Any] = field(default_factory=dict)
+    _groups_due: float = 0.0
 
     @classmethod
     def of(cls, cell: UnitCell, group: PointGroup, limits: FigureLimits, goals: tuple[Goal, ...]) -> "LiveSummary":
@@ -44,7 +49,7 @@ class LiveSummary:
         """Whether all goals are reached; there is at least one."""
         return bool(self.standings) and all(each.is_reached for each, _ in self.standings)
 
-    def update(self, merge: LiveMerge, time_s: float) -> None:
+    def update(self, merge: LiveMerge, time_s: float, *, is_last: bool = False) -> None:
         """Compute everything anew."""
         self.figures = live_figures(merge, self.limits, self.possible)
         overall = {} if self.figures is None else self.figures.overall
@@ -60,11 +65,13 @@ class LiveSummary:
             "shells": [] if self.figures is None else self.figures.table(),
             "goals": [_goal_values(*each) for each in self.standings],
             **_ambiguity_values(merge),
-            **self._group_values(merge),
+            **self._group_values(merge, time_s, is_last),
         }
 
     def line(self, merge: LiveMerge) -> str:
         """Tell the most important in one line."""
+        if not merge.n_crystals:
+            return ""
         if self.figures is None:
             waiting = f", {merge.n_held} wait for their indexing to be told" if merge.n_held else ""
             return f"Merged: nothing yet of {merge.n_crystals} crystals{waiting}."
@@ -82,9 +89,10 @@ class LiveSummary:
             parts.append(f"{merge.n_held} undecided")
         return "Merged: " + ", ".join(parts) + "".join(f"; {_goal_text(*each)}" for each in self.standings) + "."
 
-    def _group_values(self, merge: LiveMerge) -> dict[str, Any]:
-        if not merge.n_of_group:
-            return {}
+    def _group_values(self, merge: LiveMerge, time_s: float, is_last: bool) -> dict[str, Any]:
+        if not merge.n_of_group or (time_s < self._groups_due and not is_last):
+            return self._groups
+        begun = thread_time()
         names = sorted(merge.n_of_group)
         groups: dict[str, Any] = {}
         for name in (each for each in names if each in merge.sums.of_group):
@@ -96,7 +104,9 @@ class LiveSummary:
             found = group_difference(merge, self.limits, next(iter(groups)), other)
             if found is not None:
                 differences.append({"groups": [next(iter(groups)), other], **found.as_dict()})
-        return {"groups": groups, "differences": differences}
+        self._groups = {"groups": groups, "differences": differences, "groups_time_s": round(time_s, 3)}
+        self._groups_due = time_s + (thread_time() - begun) / GROUP_SHARE
+        return self._groups
 
 
 def _counts(merge: LiveMerge) -> dict[str, int]:

@@ -28,6 +28,7 @@ class LiveSums:
         self.group = group
         self._axes = cell.reciprocal_axes()
         self._index = ReflectionIndex(group)
+        self._members = np.empty((0, 3), np.int32)
         self.n_known = 0
         """Reflections that have a row."""
         self.facts = np.full((FIRST_CAPACITY, 2), np.nan)
@@ -38,7 +39,9 @@ class LiveSums:
     @property
     def members(self) -> NDArray[np.int32]:
         """Indices by row, int32[n_known, 3]."""
-        return self._index.hkl[: self.n_known]
+        if len(self._members) < self.n_known:
+            self._members = self._index.hkl[: self.n_known]
+        return self._members
 
     @property
     def everything(self) -> NDArray[np.float64]:
@@ -80,11 +83,10 @@ class LiveSums:
         for sums in self.of_group.values():
             sums[:] = 0.0
 
-    def merged(self, group: str = ALL, half: int | None = None, *, is_weighted: bool) -> NDArray[np.float64]:
-        """Merge a group, or a half of it: measurements, intensity and error by row, float64[n_known, 3]."""
-        sums, out = self.of_group[group], np.empty((self.n_known, 3))
-        one, other = (sums[0], sums[1]) if half is None else (sums[half], sums[half][:0])
-        merge_sums(one, other, self.facts, self.n_known, is_weighted, out)
+    def merged(self, group: str = ALL, *, is_weighted: bool) -> NDArray[np.float64]:
+        """Merge both halves of a group, and each: measurements, intensity, error, float64[3, n_known, 3]."""
+        out = np.empty((3, self.n_known, 3))
+        merge_sums(self.of_group[group], self.facts, self.n_known, is_weighted, out)
         return out
 
     def reflection_list(self, merged: NDArray[np.float64], least: int) -> ReflectionList:

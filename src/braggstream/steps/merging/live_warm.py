@@ -6,6 +6,7 @@ from braggstream.kernels import (
     live_scale,
     live_sums,
     mean,
+    possible,
     reflection_index,
     stream_text,
 )
@@ -13,5 +14,14 @@ from braggstream.kernels import (
 
 def warm_up_live_kernels() -> None:
     """Compile them or load them from the cache."""
-    for module in (equivalents, reflection_index, mean, stream_text, live_sums, live_scale, live_ambiguity):
+    for module in (
+        equivalents,
+        reflection_index,
+        mean,
+        stream_text,
+        live_sums,
+        live_scale,
+        live_ambiguity,
+        possible,
+    ):
         module.warm_up()
