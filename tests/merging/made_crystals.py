@@ -88,15 +88,22 @@ class MadeCrystals:
 
 HEADER = """CrystFEL stream format 2.3
 ----- Begin geometry file -----
-photon_energy = 9000
+photon_energy = 9000 eV
+clen = 0.1 m
+res = 10000
+adu_per_photon = 1
+data = /data
+dim0 = %
+dim1 = ss
+dim2 = fs
+p/fs = x
+p/ss = y
 p/min_fs = 0
 p/max_fs = 9
 p/min_ss = 0
 p/max_ss = 9
 p/corner_x = 0
 p/corner_y = 0
-clen = 0.1
-res = 10000
 ----- End geometry file -----
 """
 

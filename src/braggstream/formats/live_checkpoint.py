@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,13 @@ def checkpoint_bytes(values: dict[str, Any], arrays: dict[str, NDArray]) -> byte
 
 def read_checkpoint(path: str) -> tuple[dict[str, Any], dict[str, NDArray]]:
     """Read values and arrays; raises `OSError`, or `ValueError` where it is no checkpoint of this version."""
+    if Path(path).stat().st_size > MAX_BYTES:
+        raise ValueError("is too large for a checkpoint")
+    content = io.BytesIO(Path(path).read_bytes())
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(content, allow_pickle=False) as archive:
             if sum(info.file_size for info in archive.zip.infolist()) > MAX_BYTES:
-                raise ValueError("too large")
+                raise ValueError("is too large for a checkpoint")
             arrays = {name: archive[name] for name in archive.files}
         values = json.loads(arrays.pop(_VALUES).tobytes())
     except (zipfile.BadZipFile, EOFError, KeyError, AttributeError) as error:

@@ -195,8 +195,9 @@ class LiveMergeWatcher(Watcher):
         assert self._merge is not None
         self._summary.update(self._merge, self._time, is_last=is_last)
         self._is_new, self._updated = False, monotonic()
-        with self._complaining():
-            replace_file(f"{self._chosen.prefix}.json", json.dumps(self._values(), allow_nan=False))
+        path = f"{self._chosen.prefix}.json"
+        with self._complaining(path):
+            replace_file(path, json.dumps(self._values(), allow_nan=False))
         self._seconds += thread_time() - begun
 
     @property
@@ -227,10 +228,9 @@ class LiveMergeWatcher(Watcher):
                 "hkl2": merge.reflection_list(group, 1, least=least),
             }
             notes = f"Merged by Braggstream while frames arrived: {merge.n_merged} crystals\n"
-            with self._complaining():
-                names += write_lists(
-                    group_file(self._chosen.prefix, group), lists, notes=notes, write_mtz=self._write_mtz
-                )
+            prefix = group_file(self._chosen.prefix, group)
+            with self._complaining(f"the lists {prefix}.*"):
+                names += write_lists(prefix, lists, notes=notes, write_mtz=self._write_mtz)
         return names
 
     def _write_mtz(self, path: str, reflections: ReflectionList) -> None:
@@ -251,7 +251,7 @@ class LiveMergeWatcher(Watcher):
         if path is None or self._is_kept or not self._is_reading_back or not self._merge.is_settled:
             return
         begun = thread_time()
-        with self._complaining():
+        with self._complaining(path):
             values, arrays = state_of(self._merge)
             values |= {
                 "made_for": self._made_for(),
@@ -317,12 +317,12 @@ class LiveMergeWatcher(Watcher):
         self._wants_lists = True
 
     @contextlib.contextmanager
-    def _complaining(self) -> Any:
+    def _complaining(self, what: str) -> Any:
         """Tell what cannot be written, each thing once; the session goes on."""
         try:
             yield
         except OSError as error:
-            self._complain(f"cannot write {error.filename or 'its files'}: {error.strerror or error}")
+            self._complain(f"cannot write {what}: {error.strerror or error}")
         except BraggstreamError as error:
             self._complain(str(error))
 

@@ -58,11 +58,11 @@ class LiveScaling:
         if self.held is None:
             return
         self.held.put(crystal)
-        n = len(self.held)
-        if n < self._next_together:
+        n, is_mature = len(self.held), self._is_mature
+        if n < self._next_together and not (is_mature and self._n_last == 0):
             return
         self.scale_together(1)
-        self._n_last += self._is_mature
+        self._n_last += is_mature
         self._next_together = (LAST_GROWTH if self._n_last else GROWTH) * n
         if self._n_last >= LAST_PASSES:
             self.held = None
