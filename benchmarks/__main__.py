@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from benchmarks import end_to_end, gpu, growth, peaks, reflections, stages
+from benchmarks import chunks, end_to_end, gpu, growth, peaks, reflections, stages
 
 KEPT = Path(__file__).parent / "results" / "last.json"
 SIZES = (1024, 2048, 4096)
 DTYPES = ("uint16", "int32", "float32")
-PARTS = ("stages", "peaks", "reflections", "growth", "gpu", "end_to_end")
+PARTS = ("stages", "chunks", "peaks", "reflections", "growth", "gpu", "end_to_end")
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
     found = {"machine": _processor()}
     measures: dict[str, Callable[[bool, dict], object]] = {
         "stages": _stages,
+        "chunks": _chunks,
         "peaks": _peaks,
         "reflections": _reflections,
         "growth": _growth,
@@ -54,6 +55,19 @@ def _stages(is_quick: bool, kept: dict) -> list[dict]:
                 print(
                     f"{measured.size:>6} {dtype:>7} {stage:>12} {ms:9.3f} {ms / measured.pass_ms:8.2f} {passes:>8}"
                 )
+    return rows
+
+
+def _chunks(is_quick: bool, kept: dict) -> list[dict]:
+    """Milliseconds of a compressed frame, ours and HDF5's, and how many times as fast ours is."""
+    rows = []
+    print(f"{'compressed frame':>22} {'ms':>8} {'HDF5':>8} {'times':>6} {'reused':>8} {'times':>6} {'wall':>6}")
+    for row in chunks.measure(1024 if is_quick else 2048):
+        rows.append(asdict(row))
+        print(
+            f"{row.name:>22} {row.ours_ms:8.2f} {row.hdf5_ms:8.2f} {row.hdf5_ms / row.ours_ms:6.2f} "
+            f"{row.reused_ms:8.2f} {row.reused_ms / row.ours_ms:6.2f} {row.hdf5_wall_ms / row.ours_wall_ms:6.2f}"
+        )
     return rows
 
 

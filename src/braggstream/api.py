@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.cell import read_cell
+from braggstream.formats.dectris import kind_of
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5_maps import SIGNATURE
 from braggstream.formats.reflection_file import read_reflections
@@ -20,7 +21,7 @@ from braggstream.formats.stream_write import format_chunk
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.errors import BraggstreamError, FrameError, UserError
-from braggstream.model.frame import FileSlot, Frame, Message
+from braggstream.model.frame import FileSlot, Frame, Message, SeriesStart
 from braggstream.model.geometry import Geometry
 from braggstream.model.peaks import PeakTable
 from braggstream.model.reflection_list import ReflectionList
@@ -168,13 +169,25 @@ def open_zmq(
     )
     source.open()
     try:
-        for serial, payload in enumerate(source.messages(patience), start=1):
-            message = Message(payload=payload, serial=serial)
+        for message in _messages(source, patience):
             frame = _loaded(lambda message=message: loader.from_message(message), on_error)  # type: ignore[misc]
             if frame is not None:
                 yield frame
     finally:
         source.close()
+
+
+def _messages(source: ZmqSource, patience: float) -> Iterator[Message]:
+    """Messages that are frames, each with the start message of its series where there was one."""
+    start: SeriesStart | None = None
+    n_frames = 0
+    for payload in source.messages(patience):
+        kind = kind_of(payload)
+        if kind == "start":
+            start = SeriesStart(payload=bytes(payload), number=1 if start is None else start.number + 1)
+        elif kind != "end":
+            n_frames += 1
+            yield Message(payload=payload, serial=n_frames, start=start)
 
 
 class Processor:

@@ -1,11 +1,17 @@
 """Every format of streamed frames from its sender to the stream file, over real sockets."""
 
+import contextlib
 import gzip
 import io
 import json
+import os
+import signal
+import time
+from pathlib import Path
 
 import cbor2
 import h5py
+import hdf5plugin
 import msgpack
 import numpy as np
 import pytest
@@ -19,6 +25,7 @@ from braggstream.simulate.truth import read_truth
 from cli.commands import BRAGGSTREAM, PF8, Beamline, Running, indexamajig, run
 from cli.test_indexamajig_files import THAUMATIN, check_thaumatin
 from session_fakes.senders import Pusher
+from session_fakes.session_process import descendants, eventually
 
 pytestmark = pytest.mark.system
 
@@ -165,11 +172,16 @@ FORMATS = {
 class Sender(Pusher):
     """Pushes prepared messages, of one part or several."""
 
+    def __init__(self, messages, *, pause_s=0.0):
+        super().__init__(messages)
+        self.pause_s = pause_s
+
     def serve(self):
         for message in self.names:
             while not self.is_ending.is_set() and not self.socket.poll(50, 2):
                 pass
             self.socket.send_multipart(message if isinstance(message, list) else [message])
+            time.sleep(self.pause_s)
         self.is_ending.wait()
 
 
@@ -233,3 +245,89 @@ def test_thaumatin_stills_as_they_were_recorded(real, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check_thaumatin(stream)
+
+
+def test_files_in_memory_with_masks_and_cxi_peaks(tmp_path):
+    """Everything that a CXI file has, compressed as detectors do it; peaks under the mask are not kept."""
+    geometry = tmp_path / "cxi.geom"
+    lines = ONE_PANEL.replace(str(SIZE - 1), "63") + "p/mask0_data = /mask\np/mask0_badbits = 0x1\np/dim0 = 0\n"
+    geometry.write_text("peak_list = /result\n" + lines + "p/dim1 = ss\np/dim2 = fs\n")
+    values = np.random.default_rng(1).poisson(4, (1, 64, 64)).astype("<u4")
+    mask = np.zeros((64, 64), "<u4")
+    mask[38:43, 38:43] = 1
+    places = [(10.0, 12.0), (30.0, 31.0), (40.0, 40.0)]
+    for x, y in places:
+        values[0, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] += 200
+    target = io.BytesIO()
+    with h5py.File(target, "w") as file:
+        packed = hdf5plugin.Bitshuffle(cname="lz4")
+        file.create_dataset("data/data", data=values, chunks=values.shape, **packed)
+        file.create_dataset("mask", data=mask, chunks=mask.shape, compression="gzip")
+        file["result/nPeaks"] = np.array([len(places)])
+        for name, column in zip(("peakXPosRaw", "peakYPosRaw"), np.transpose(places), strict=True):
+            file.create_dataset(f"result/{name}", data=[column], chunks=(1, len(places)), **packed)
+        file["result/peakTotalIntensity"] = np.full((1, len(places)), 1000.0)
+    with (
+        Sender([target.getvalue()] * 3) as sender,
+        Running(
+            tmp_path,
+            f"--zmq-input={sender.endpoint}",
+            "--zmq-pull",
+            "-g",
+            geometry,
+            "--indexing=none",
+            "--peaks=cxi",
+        ) as session,
+    ):
+        session.wait_for_chunks(3)
+        assert session.stop()[0] == 0
+    for chunk in read_stream(session.stream):
+        assert sorted(chunk.peaks.fs.tolist()) == [10.5, 30.5]
+
+
+def start_and_images(n_images):
+    """A series whose images mean nothing without its start message."""
+    told = {"series_id": 5, "series_unique_id": "S5"}
+    stated = {"beam_center_x": 32.0, "beam_center_y": 32.0, "detector_distance": 0.1, "incident_energy": 9500.0}
+    stated |= {"pixel_size_x": 1e-4, "pixel_size_y": 1e-4, "image_size_x": 64, "image_size_y": 64}
+    values = np.random.default_rng(1).poisson(4, (64, 64)).astype("<u4")
+    array = cbor2.CBORTag(40, [[64, 64], cbor2.CBORTag(70, values.tobytes())])
+    yield cbor2.dumps({"type": "start"} | told | stated)
+    for number in range(n_images):
+        yield cbor2.dumps({"type": "image"} | told | {"image_id": number, "data": {"default": array}})
+    yield cbor2.dumps({"type": "end"} | told)
+
+
+def test_workers_made_later_have_the_start_message_too(tmp_path):
+    """All workers are killed in mid-series; those in their place know the series."""
+    n = 400
+    with (
+        Sender(list(start_and_images(n)), pause_s=0.005) as sender,
+        Running(
+            tmp_path, f"--zmq-input={sender.endpoint}", "--zmq-pull", "--data-format=jungfraujoch",
+            "--indexing=none", "--peaks=peakfinder8", "-j", 2,
+        ) as session,
+    ):  # fmt: skip
+        session.wait_for_chunks(20)
+        killed = [
+            worker
+            for worker in descendants(session.process.pid)
+            if process_name(worker).startswith("braggstream-w")
+        ]
+        for worker in killed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        eventually(lambda: f"Frames: {n} received" in session.log.read_text(), 60)
+        status, summary = session.stop()
+    frames = summary["frames"]
+    assert status == 0, session.text
+    assert len(killed) >= 2 and summary["replaced_workers"] >= 2
+    assert (frames["received"], frames["lost"]) == (n, 0)
+    assert frames["written"] + frames["failed"] == n and frames["failed"] <= 2, session.text
+    assert "Series 5 (S5) has ended." in session.text
+
+
+def process_name(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
