@@ -254,8 +254,8 @@ def test_a_folder_belongs_to_one_service(tmp_path, capsys):
         (["--asapo", "--no-frames", "--fault", "outage=1"], "--fault=outage=1"),
         (["--asapo", "--no-frames", "--streams", "9", "-n", "3"], "--streams=9"),
         (["--asapo", "--no-frames", "-o", "x.h5"], "choose one"),
+        (["--asapo", "--no-frames", "--data-format", "dectris2"], "--serve"),
         (["--asapo-send", "127.0.0.1:1", "-g", "GEOM", "-p", "CELL"], "--token-file"),
-        (["--serve", "tcp://127.0.0.1:*", "--data-format", "seedee", "-g", "GEOM", "-p", "CELL"], "--asapo"),
     ],
 )
 def test_options_that_cannot_be_served(detector, capsys, words, told):

@@ -57,8 +57,6 @@ def run(words: Sequence[str]) -> int:
     if options.output is not None:
         return _write(options, simulator, n_frames)
     if options.asapo_send is not None:
-        if options.data_format in SERIES_MAKERS:
-            raise UserError(f"--data-format={options.data_format} is sent over ZeroMQ: use --serve=ADDRESS")
         return send_to_asapo(options, simulator, sending)
     return _serve(options, simulator, sending)
 

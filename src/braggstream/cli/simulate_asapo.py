@@ -20,6 +20,7 @@ from braggstream.simulate.asapo.sending import MAX_STREAMS, NAME, AsapoSender
 from braggstream.simulate.asapo.settings import MIB, AsapoSendingSettings
 from braggstream.simulate.frames import Simulator
 from braggstream.simulate.pool import make_pool, pool_size, streamed_truth
+from braggstream.simulate.series_payloads import SERIES_MAKERS
 from braggstream.simulate.settings import BeamlineSettings
 from braggstream.simulate.truth import MAX_FRAMES, write_truth
 
@@ -142,6 +143,8 @@ def _is_orphan() -> bool:
 
 def sending_settings(options: argparse.Namespace, planned: Scenario, *, n_frames: int) -> AsapoSendingSettings:
     """Turn options into settings; raises `UserError` for a value out of its range."""
+    if options.data_format in SERIES_MAKERS:
+        raise UserError(f"--data-format={options.data_format} is sent over ZeroMQ: use --serve=ADDRESS")
     n_streams = whole("--streams", options.streams, 1, MAX_STREAMS - 1)
     if n_streams > max(n_frames, 1):
         raise UserError(f"--streams={n_streams}: expected no more streams than frames (-n)")
