@@ -152,6 +152,20 @@ def test_halves_by_hash_do_not_depend_on_the_order(partialator, tmp_path):
     assert len(one) > 5000 < len(two)
 
 
+def test_strict_halves_know_nothing_of_each_other(stream, partialator, tmp_path, capsys):
+    partialator(*FAST, "--stop-after=100", "--strict-halves")
+    halves = [read_hkl(tmp_path / f"out.hkl{n}") for n in (1, 2)]
+    # The first half by itself is the merge of its crystals alone.
+    assert main(["partialator", stream, "-y", "4/mmm", "-o", "all.hkl", *FAST, "--stop-after=100"]) == 0
+    plain = [read_hkl(tmp_path / f"all.hkl{n}") for n in (1, 2)]
+    for strict, common in zip(halves, plain, strict=True):
+        assert strict.hkl.tolist() == common.hkl.tolist()
+        assert strict.n_measured.tolist() == common.n_measured.tolist()
+        assert not np.allclose(strict.intensity, common.intensity, rtol=1e-3)
+        assert np.corrcoef(strict.intensity, common.intensity)[0, 1] > 0.98
+    assert len(read_hkl(tmp_path / "out.hkl")) == len(read_hkl(tmp_path / "all.hkl"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -160,6 +174,9 @@ def test_halves_by_hash_do_not_depend_on_the_order(partialator, tmp_path):
         (["-w", "4/mmm", "--operator=k,h,-l"], "-w and --operator: expected one of them"),
         (["--force-radius=0"], "--force-radius=0: expected a number, at least"),
         (["--polarisation=horiz101"], "--polarisation=horiz101"),
+        (["--halves=third"], "--halves=third: expected one of order, hash"),
+        (["--scaling=best"], "--scaling=best: expected one of auto, logs, errors"),
+        (["--max-adu=-1e9"], "there are no observations to merge in 290 crystals"),
         (["--start-after=289"], "at least 2 are needed"),
         (["--custom-split=missing.lst"], "missing.lst: cannot read the list of data sets"),
         (["-o", "nowhere/x.hkl"], "there is no folder nowhere"),

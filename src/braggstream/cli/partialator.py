@@ -49,6 +49,8 @@ def settings_of(chosen: dict[str, Any]) -> PartialSettings:
     """Turn options into settings; raises `UserError` where they are wrong."""
     if chosen["model"] not in MODELS:
         raise UserError(f"--model={chosen['model']}: expected one of {', '.join(MODELS)}")
+    if chosen["halves"] not in HALVES:
+        raise UserError(f"--halves={chosen['halves']}: expected one of {', '.join(HALVES)}")
     group = point_group(chosen["symmetry"])
     polarisation = "none" if chosen["no_polarisation"] else chosen["polarisation"]
     return PartialSettings(
@@ -69,6 +71,7 @@ def settings_of(chosen: dict[str, Any]) -> PartialSettings:
         start_after=chosen["start_after"],
         stop_after=chosen["stop_after"],
         polarisation=parse_polarisation(polarisation),
+        hash_halves=chosen["halves"] == "hash",
         hold_free_set=not chosen["no_free"],
         operators=_operators(chosen),
         force_bandwidth=chosen["force_bandwidth"],
@@ -101,8 +104,6 @@ def files_of(chosen: dict[str, Any], words: Sequence[str]) -> PartialatorFiles:
     if not inputs:
         raise UserError("a stream file is needed: give it with -i")
     _check_output(chosen["output"], inputs)
-    if chosen["halves"] not in HALVES:
-        raise UserError(f"--halves={chosen['halves']}: expected one of {', '.join(HALVES)}")
     has_logs = not chosen["no_logs"] and chosen["model"] != "unity"
     return PartialatorFiles(
         inputs=inputs,
@@ -116,7 +117,7 @@ def files_of(chosen: dict[str, Any], words: Sequence[str]) -> PartialatorFiles:
         harvest=chosen["harvest_file"],
         log_folder=chosen["log_folder"] if has_logs else None,
         every_cycle=chosen["output_every_cycle"],
-        hash_halves=chosen["halves"] == "hash",
+        strict_halves=chosen["strict_halves"],
         notes_of=partial(notes_of, ("partialator", *words)),
     )
 

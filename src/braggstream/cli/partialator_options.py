@@ -51,6 +51,7 @@ OUTPUT = (
         default="order",
         argument="order|hash",
     ),
+    off("--strict-halves", "scale and refine each half set by itself too: halves that know nothing of each other"),
     option("--log-folder", "text", "folder of logs of refinement", default="pr-logs", argument="DIR"),
     off("--no-logs", "write no logs of refinement; there are none with --model=unity"),
 )

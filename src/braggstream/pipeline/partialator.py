@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -28,7 +28,6 @@ from braggstream.kernels.crystal_columns import (
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.geometry import Geometry
-from braggstream.model.half_sets import half_of
 from braggstream.model.observations import Observations, in_blocks
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.pipeline.merging import tell_of
@@ -61,8 +60,8 @@ class PartialatorFiles:
     harvest: str | None = None
     log_folder: str | None = None
     every_cycle: bool = False
-    hash_halves: bool = False
-    """Halves by the names of frames, and not by the order of the crystals."""
+    strict_halves: bool = False
+    """Scale and refine each half set by itself, so that they know nothing of each other."""
     notes_of: Callable[[str], str] = field(default=lambda audit: audit)
     """Gives the list's notes from what the first stream tells of its making."""
 
@@ -98,11 +97,35 @@ def run_partialator(
     UserError
         Something given is wrong.
     """
-    if sum(map(is_standard_input, files.inputs)) > 1:
+    n_piped = sum(map(is_standard_input, files.inputs))
+    if n_piped > 1:
         raise UserError("standard input (-) can be given once")
+    if n_piped and files.strict_halves:
+        raise UserError("--strict-halves reads the input again, which standard input (-) cannot be")
     if files.harvest is not None:
         _write(files.harvest, [json.dumps({"merging": harvest(settings)}, indent=2) + "\n"])
     split = None if files.custom_split is None else read_custom_split(files.custom_split)
+    make = _threads(n_threads) if crew_of is None else crew_of
+    with _merge_of(files, settings, n_threads=n_threads, say=say, crew_of=make) as (merge, audit):
+        _Job(merge, files, split, audit=audit).run()
+    if files.strict_halves:
+        for half in range(N_HALVES):
+            say(f"Half set {half + 1} by itself")
+            alone = replace(settings, only_half=half)
+            with _merge_of(files, alone, n_threads=n_threads, say=say, crew_of=make) as (merge, _):
+                merge.run()
+                write_hkl(f"{files.output}{half + 1}", merge.lists(joined(merge.means())[None])[0])
+
+
+def _threads(n_threads: int) -> CrewMaker:
+    return lambda blocks: Threads(blocks, n_threads)
+
+
+@contextmanager
+def _merge_of(
+    files: PartialatorFiles, settings: PartialSettings, *, n_threads: int, say: Say, crew_of: CrewMaker
+) -> Iterator[tuple[PartialMerge, str]]:
+    """Load the crystals of all streams; gives their merge, not begun, and what the first tells of its making."""
     streams = [open_observations(path, n_crystals=BLOCK, n_threads=n_threads) for path in files.inputs]
     geometry: Geometry | None = getattr(streams[0], "geometry", None)
     with closing(_chained(streams)) as blocks:
@@ -110,11 +133,11 @@ def run_partialator(
     for stream in streams:
         tell_of(stream, say)
     _say_loaded(loaded, say)
-    crew: Crew = Threads(loaded.blocks, n_threads) if crew_of is None else crew_of(loaded.blocks)
+    crew = crew_of(loaded.blocks)
+    loaded.blocks.clear()
     try:
         reference = None if files.reference is None else _reference(files.reference, loaded, settings)
-        merge = PartialMerge(loaded, settings, crew=crew, say=say, reference=reference)
-        _Job(merge, files, split, audit=streams[0].audit).run()
+        yield PartialMerge(loaded, settings, crew=crew, say=say, reference=reference), streams[0].audit
     finally:
         crew.close()
 
@@ -154,9 +177,6 @@ class _Job:
         if files.start_parameters is not None:
             scale, b_factor = read_start_parameters(files.start_parameters, len(frames))
             merge.start_from(np.log(scale), b_factor)
-        if files.hash_halves:
-            numbers = np.concatenate(merge.crystals.numbers_in_frame).tolist()
-            merge.half = np.array([half_of(*frame, n) for frame, n in zip(frames, numbers, strict=True)])
         datasets = self._datasets(frames)
         if files.log_folder is not None:
             self._logs = PartialatorLogs(files.log_folder)

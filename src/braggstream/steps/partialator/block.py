@@ -77,8 +77,8 @@ class CrystalList:
     """What is told of each accepted crystal beside its observations."""
 
     tables: list[CrystalTable] = field(default_factory=list)
-    numbers_in_frame: list[NDArray[np.int64]] = field(default_factory=list)
-    """Which crystal of its frame each is, from 1, for each table."""
+    halves: list[NDArray[np.int64]] = field(default_factory=list)
+    """Which half set each is in, 0 or 1, for each table."""
     n_accepted: int = 0
     n_read: int = 0
     """Crystals in the streams, as far as they were read."""
@@ -92,10 +92,10 @@ class CrystalList:
     def __len__(self) -> int:
         return self.n_accepted
 
-    def accept(self, table: CrystalTable, numbers: NDArray[np.int64]) -> None:
-        """Add crystals with their numbers within their frames."""
+    def accept(self, table: CrystalTable, halves: NDArray[np.int64]) -> None:
+        """Add crystals with their half sets."""
         self.tables.append(table)
-        self.numbers_in_frame.append(numbers)
+        self.halves.append(halves)
         self.n_accepted += len(table)
 
     def skip(self, reason: str, number: int) -> None:

@@ -52,14 +52,14 @@ class PartialMerge:
         self.say = say
         self._reference = reference
         self._errors: ErrorScaling | None = None
-        self._slices = [block.numbers for block in loaded.blocks]
+        self._slices = loaded.slices
         n = len(loaded.crystals)
         self.status = np.full(n, GOOD, np.uint8)
         """Why a crystal is left out, uint8[n]."""
         self.deltas = np.zeros(n)
         """ΔCC1/2 of each crystal, float64[n]."""
-        self.half = (np.arange(n) + 1) % 2
-        """Half set of each crystal, int[n]: odd numbers, from 0 on, are in the first."""
+        self.half = np.concatenate([np.empty(0, np.int64), *loaded.crystals.halves])
+        """Half set of each crystal, 0 or 1, int64[n]."""
         self.residuals = np.empty((n, N_RESIDUALS))
         self.merged = self.merged_sigma = np.full(len(self.unique), np.nan)
         """What crystals are compared with, and its errors, float64[n_unique]."""
@@ -189,6 +189,8 @@ class PartialMerge:
         self._require_crystals()
 
     def _require_crystals(self) -> None:
+        if not len(self.unique):
+            raise UserError(f"there are no observations to merge in {len(self.status)} crystals")
         if np.sum(self.status == GOOD) < 2:
             raise UserError(
                 f"{np.sum(self.status == GOOD)} of {len(self.status)} crystals are left: at least 2 are needed"

@@ -20,6 +20,7 @@ from braggstream.kernels.crystal_columns import (
     squared_s,
 )
 from braggstream.model.cell import CENTRINGS
+from braggstream.model.half_sets import half_of
 from braggstream.model.observations import CrystalTable, Observations
 from braggstream.steps.pairing import is_allowed
 from braggstream.steps.partialator.block import CrystalBlock, CrystalList, packed, unpacked
@@ -40,6 +41,8 @@ class Loaded:
     """Everything that is merged."""
 
     blocks: list[CrystalBlock]
+    slices: list[slice]
+    """Where the crystals of each block stand in columns of all crystals."""
     crystals: CrystalList
     unique: NDArray[np.int32]
     """Unique reflections in their order, int32[n_unique, 3]."""
@@ -78,11 +81,12 @@ class _Loader:
         self._bandwidth = bandwidth
         self._frame: tuple[str, str] | None = None
         self._n_in_frame = 0
+        self._n_accepted = 0
 
     @property
     def is_full(self) -> bool:
         limit = self._settings.stop_after
-        return bool(limit) and len(self._crystals) >= limit
+        return bool(limit) and self._n_accepted >= limit
 
     def add(self, found: Observations) -> None:
         """Add the crystals of a part of a stream."""
@@ -91,10 +95,14 @@ class _Loader:
         numbers = self._numbers_in_frame(found.crystals)
         accepted = np.flatnonzero(self._is_accepted(found.crystals, shape))
         if settings.stop_after:
-            accepted = accepted[: settings.stop_after - len(self._crystals)]
+            accepted = accepted[: settings.stop_after - self._n_accepted]
+        half = self._halves(found.crystals, numbers, accepted)
+        self._n_accepted += len(accepted)
+        if settings.only_half is not None:
+            accepted, half = accepted[half == settings.only_half], half[half == settings.only_half]
         if len(accepted) < found.n_crystals:
             found = found.take(accepted)
-        self._crystals.accept(found.crystals, numbers[accepted])
+        self._crystals.accept(found.crystals, half)
         if len(accepted):
             self._append(found, np.ascontiguousarray(shape[accepted]))
 
@@ -209,12 +217,26 @@ class _Loader:
             self._frame, numbers[place] = frame, self._n_in_frame
         return numbers
 
+    def _halves(
+        self, table: CrystalTable, numbers: NDArray[np.int64], accepted: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Give the half set of each accepted crystal; by their order, odd numbers, from 0 on, are in the first."""
+        if not self._settings.hash_halves:
+            return np.asarray((self._n_accepted + np.arange(len(accepted)) + 1) % 2)
+        names = ((table.filename[i], table.event[i], int(numbers[i])) for i in accepted.tolist())
+        return np.array([half_of(*name) for name in names], np.int64)
+
     def finish(self) -> Loaded:
         """Number the unique reflections."""
         for number, keys in enumerate(self._keys):
             self._blocks[number].uid = np.searchsorted(self._unique, keys).astype(np.int32)
             self._keys[number] = keys[:0]
-        return Loaded(blocks=self._blocks, crystals=self._crystals, unique=unpacked(self._unique))
+        return Loaded(
+            blocks=self._blocks,
+            slices=[block.numbers for block in self._blocks],
+            crystals=self._crystals,
+            unique=unpacked(self._unique),
+        )
 
 
 def record(block: CrystalBlock, model: int) -> None:

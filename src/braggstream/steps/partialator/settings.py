@@ -55,6 +55,10 @@ class PartialSettings:
     """Crystals to skip, and accepted crystals after which to stop (0: none)."""
     polarisation: Polarisation | None = HORIZONTAL
     """Of the beam; None: no correction."""
+    hash_halves: bool = False
+    """Half sets by the names of frames, and not by the order of the crystals."""
+    only_half: int | None = None
+    """Use the crystals of one half set only, 0 or 1, as if there were no others."""
     hold_free_set: bool = True
     """Hold 5 % of the observations out of refinement."""
     operators: tuple[NDArray[np.int32], ...] = ()
