@@ -19,8 +19,9 @@ UNTOUCHED = [f"braggstream.kernels.{found.name}" for found in pkgutil.iter_modul
 
 with atheris.instrument_imports(include=["braggstream"], exclude=UNTOUCHED):
     from braggstream.formats.geom import parse_geometry
+    from braggstream.model.data_formats import OF_SERIES
     from braggstream.model.errors import FrameError
-    from braggstream.model.frame import Message
+    from braggstream.model.frame import Message, SeriesStart
     from braggstream.model.settings import FrameSettings
     from braggstream.pipeline.loading import FrameLoader
 
@@ -49,7 +50,8 @@ def main() -> None:
 
     def try_message(data: bytes) -> None:
         try:
-            frame = loader.from_message(Message(payload=memoryview(data), serial=1))
+            start = SeriesStart(payload=data, number=counts["refused"]) if name in OF_SERIES else None
+            frame = loader.from_message(Message(payload=memoryview(data), serial=1, start=start))
             assert frame.pixels.size >= 48
             counts["frames"] += 1
         except FrameError as error:

@@ -1,42 +1,15 @@
 """Bad messages of each format: each is refused with a line, and costs nobody but itself."""
 
 import io
-import random
 import zlib
 
 import h5py
 import hdf5plugin
 import msgpack
-import numpy as np
 
+from fuzz.corpus_images import bad_cbf, bad_dectris1, bad_dectris2, bad_npy, bad_seedee, bad_tiff
+from fuzz.corpus_parts import MANY, VAST, damaged, noise
 from fuzz.seeds import TARGETS, VALUES
-
-VAST = 2**31
-MANY = 100_000
-
-
-def damaged(message: bytes, *, seed: int = 1, n_cuts: int = 250, n_flips: int = 150) -> list[bytes]:
-    """Cut a message off everywhere (or at so many places), and change bytes of it."""
-    chance = random.Random(seed)
-    step = max(1, len(message) // n_cuts)
-    cuts = [message[:end] for end in range(0, len(message), step)]
-    flips = []
-    for _ in range(n_flips):
-        changed = bytearray(message)
-        for _ in range(chance.choice((1, 1, 2, 8))):
-            changed[chance.randrange(len(changed))] = chance.choice((0, 0x7F, 0x80, 0xFF, chance.randrange(256)))
-        flips.append(bytes(changed))
-    return cuts + flips
-
-
-def noise(start: bytes = b"", *, seed: int = 2, n: int = 60) -> list[bytes]:
-    """Random bytes, behind the right beginning too."""
-    chance = random.Random(seed)
-    return [start + chance.randbytes(chance.randrange(1, 3000)) for _ in range(n)] + [
-        b"\0" * (1 << 20),
-        b"\xff" * 5000,
-    ]
-
 
 JUNK = [None, True, -1, VAST, 2**64 - 1, 1e308, float("nan"), "", "x" * 5000, b"", b"\xff" * 50, [], {}, [[]] * 50,
         {"type": "<i4"}, {1: 2}, msgpack.ExtType(1, b"x"), "9000 eV\nFinal: 1 images processed"]  # fmt: skip
@@ -106,7 +79,7 @@ def hdf5_file(**more: object) -> bytes:
 
 def _bomb(file: h5py.File, name: str) -> None:
     """A chunk of 192 bytes whose compressed bytes unpack to 128 MiB."""
-    dataset = file.create_dataset(name, (6, 8), "u4", chunks=(6, 8), compression="gzip")
+    dataset = file.create_dataset(name, (6, 8), "i4", chunks=(6, 8), compression="gzip")
     packer = zlib.compressobj(9)
     zeros = bytes(1 << 20)
     dataset.id.write_direct_chunk((0, 0), b"".join(packer.compress(zeros) for _ in range(128)) + packer.flush())
@@ -115,7 +88,7 @@ def _bomb(file: h5py.File, name: str) -> None:
 def _vast_chunk(file: h5py.File, name: str) -> None:
     """One chunk of 4 GiB, almost."""
     dataset = file.create_dataset(
-        name, (1 << 15, 1 << 15), "u4", chunks=(1 << 15, (1 << 15) - 1), compression="gzip"
+        name, (1 << 15, 1 << 15), "i4", chunks=(1 << 15, (1 << 15) - 1), compression="gzip"
     )
     packer = zlib.compressobj(9)
     zeros = bytes(1 << 20)
@@ -124,7 +97,7 @@ def _vast_chunk(file: h5py.File, name: str) -> None:
 
 def _lying(head: bytes, filters: object) -> object:
     def write(file: h5py.File, name: str) -> None:
-        dataset = file.create_dataset(name, (6, 8), "u4", chunks=(6, 8), **filters)
+        dataset = file.create_dataset(name, (6, 8), "i4", chunks=(6, 8), **filters)
         dataset.id.write_direct_chunk((0, 0), head + bytes(100))
 
     return write
@@ -187,14 +160,21 @@ def bad_hdf5() -> list[bytes]:
     return made + broken + noise(b"\x89HDF\r\n\x1a\n", n=20)
 
 
-BAD = {"msgpack": bad_msgpack, "hdf5": bad_hdf5}
+BAD = {
+    "msgpack": bad_msgpack,
+    "hdf5": bad_hdf5,
+    "npy": bad_npy,
+    "tiff": bad_tiff,
+    "cbf": bad_cbf,
+    "seedee": bad_seedee,
+    "dectris2": bad_dectris2,
+    "dectris1": bad_dectris1,
+}
 
 
-def good(name: str, number: int) -> bytes:
-    """A good frame that carries a number."""
-    if name == "hdf5":
-        return hdf5_file(
-            image=lambda file, key: file.create_dataset(key, data=VALUES.astype(np.uint16)),
-            number=lambda file, key: file.create_dataset(key, data=number),
-        )
-    return msgpack.packb(msgpack.unpackb(TARGETS["msgpack"].seeds()[0]) | {"number": number})
+def good(name: str) -> bytes:
+    """A good frame of a format, without a number of its own."""
+    seed = TARGETS[name].seeds()[0]
+    if name == "msgpack":
+        return msgpack.packb({key: value for key, value in msgpack.unpackb(seed).items() if key != "serial"})
+    return seed
