@@ -36,6 +36,8 @@ class RawPusher:
     def accept(self):
         """Shake hands with the next one that wants frames; a session first tries the address with another kind."""
         self.server.settimeout(20)
+        if self.link is not None:
+            self.link.close()
         while True:
             self.link, _ = self.server.accept()
             self.link.settimeout(20)

@@ -39,7 +39,16 @@ PULL_AHEAD = 2
 MIN_BROADCAST_AHEAD = 16
 
 KEEPALIVE = {"TCP_KEEPALIVE": 1, "TCP_KEEPALIVE_IDLE": 30, "TCP_KEEPALIVE_INTVL": 10, "TCP_KEEPALIVE_CNT": 3}
-EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+ENDED = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+TRYING = zmq.EVENT_CONNECT_DELAYED | zmq.EVENT_CONNECT_RETRIED
+EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | ENDED | TRYING
+GIVEN_UP_S = 0.5
+"""ZeroMQ that does not try to connect again so long after a connection has ended never does [s]."""
 
 
 class ZmqSource:
@@ -70,6 +79,8 @@ class ZmqSource:
         """When each question whose reply is expected was sent [s, monotonic]."""
         self._retry_s = settings.reply_timeout_s
         self._pause_until = 0.0
+        self._ended_at = inf
+        """When a connection ended that ZeroMQ does not try to make again, as far as is known [s, monotonic]."""
         self._heard = monotonic()
         self._silence_s = SILENCE_S
         try:
@@ -136,6 +147,8 @@ class ZmqSource:
         """Hear about the connection; ask for as many messages as there is room for; tell of long silence."""
         now = monotonic()
         self._hear_connection()
+        if now - self._ended_at > GIVEN_UP_S:
+            self._connect_anew()
         if n_room and self.is_asking:
             self._ask(now, min(n_room, self._n_questions))
         if not n_room:
@@ -148,7 +161,7 @@ class ZmqSource:
         """Give the time of the next `turn` that is not caused by a message [s, monotonic]."""
         if self._returned:
             return 0.0
-        silence = self._heard + self._silence_s
+        silence = min(self._heard + self._silence_s, self._ended_at + GIVEN_UP_S)
         if not self.is_asking or not self._is_connected:
             return silence
         if not self._asked:
@@ -235,6 +248,9 @@ class ZmqSource:
         """Take note of connections made and lost; the replies to earlier questions do not survive a loss."""
         while self._monitor is not None and self._monitor.get(zmq.EVENTS) & zmq.POLLIN:
             event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+            self._ended_at = monotonic() if event & ENDED else inf
+            if event & TRYING:
+                continue
             was_connected, self._is_connected = self._is_connected, event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             if self._is_connected:
                 self._say(f"Connected to {self._settings.endpoint}.")
@@ -242,6 +258,16 @@ class ZmqSource:
                 self._say(f"Lost the connection to {self._settings.endpoint}; connecting again.")
                 self._asked.clear()
                 self._retry_s = self._settings.reply_timeout_s
+
+    def _connect_anew(self) -> None:
+        """Connect where ZeroMQ has given up, as it does for good when what comes breaks its protocol."""
+        assert self._socket is not None
+        endpoint = self._settings.endpoint
+        self._say(f"What came from {endpoint} is no ZeroMQ, or larger than a frame may be; connecting again.")
+        self._ended_at = inf
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.disconnect(endpoint)
+        self._socket.connect(endpoint)
 
     def _kind(self) -> str:
         if self.is_asking:
