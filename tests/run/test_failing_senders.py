@@ -1,4 +1,4 @@
-"""Senders that die in the middle of a message, come back, dribble, or claim sizes: sound frames all come through."""
+"""Senders that die within a message, come back, dribble, or claim sizes: sound frames all come through."""
 
 import re
 import struct

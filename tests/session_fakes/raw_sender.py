@@ -9,8 +9,8 @@ GREETING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\0" + b"NULL".ljust(20, b"\0") + 
 
 def command(name, **properties):
     body = bytes([len(name)]) + name.encode()
-    for key, value in properties.items():
-        key = key.replace("_", "-").encode()
+    for word, value in properties.items():
+        key = word.replace("_", "-").encode()
         body += bytes([len(key)]) + key + struct.pack(">I", len(value)) + value
     return b"\4" + bytes([len(body)]) + body
 
