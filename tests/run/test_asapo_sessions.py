@@ -52,7 +52,7 @@ class AsapoSession(SessionProcess):
             "beamtime": BEAMTIME,
             "source": SOURCE,
         }
-        options = {"group": "online", "no_data_timeout_s": 1.0, "timeout_s": 0.1, "resend_delay_s": 1.0, **chosen}
+        options = {"group": "online", "no_data_timeout_s": 0.4, "timeout_s": 0.1, "resend_delay_s": 1.0, **chosen}
         more = {} if rules is None else {"rules": rules}
         super().__init__(
             folder,
@@ -80,7 +80,7 @@ def numbered(stream, n):
 def test_streams_are_read_in_the_order_of_their_creation_and_new_ones_as_they_come(tmp_path, service, sender):
     send(sender, "z first", range(1, 6))
     send(sender, "a/second", range(1, 6))
-    with AsapoSession(tmp_path, service, n_workers=1) as session:
+    with AsapoSession(tmp_path, service, n_workers=1, no_data_timeout_s=1.5) as session:
         eventually(lambda: len(session.messages()) == 10)
         assert session.messages() == numbered("z first", 5) + numbered("a/second", 5)
         send(sender, "third", range(1, 4))
@@ -90,7 +90,7 @@ def test_streams_are_read_in_the_order_of_their_creation_and_new_ones_as_they_co
     assert sorted(session.messages()[10:]) == [("third", 1), ("third", 2), ("third", 3), ("z first", 6)]
     assert summary["frames"]["received"] == summary["frames"]["written"] == 14
     assert summary["asapo"]["streams"]["z first"] == {"taken": 6, "highest": 6}
-    assert "No message for 1 s (--no-data-timeout): ending." in session.text
+    assert "No message for 1.5 s (--no-data-timeout): ending." in session.text
 
 
 def test_a_finished_stream_ends_the_session_at_once(tmp_path, service, sender):
@@ -123,7 +123,7 @@ def test_an_empty_stream_ends_the_session_unless_it_is_waited_for(tmp_path, serv
     with AsapoSession(tmp_path, service, stream="late", no_data_timeout_s=0.3, wait_for_stream=True) as session:
         eventually(lambda: "Reading stream late" in session.text)
         with pytest.raises(AssertionError):
-            eventually(lambda: session.process.poll() is not None, 1.0)
+            eventually(lambda: session.process.poll() is not None, 0.6)
         send(sender, "late", [1, 2])
         assert session.wait() == 0
         assert session.messages() == numbered("late", 2)
@@ -160,12 +160,11 @@ def test_killed_workers_lose_nothing(tmp_path, service, sender):
     assert quietly(consumer(service).get_unacknowledged_messages, "online", stream="run1") == []
 
 
-@pytest.mark.parametrize("n_kills", [3])
-def test_a_killed_session_goes_on_without_loss_and_without_doubles(tmp_path, service, sender, n_kills):
+def test_a_killed_session_goes_on_without_loss_and_without_doubles(tmp_path, service, sender):
     send(sender, "run1", range(1, 61), name="slow:0.03")
     sender.finish("run1", 60)
     options = {"acks": True, "n_workers": 2, "output": {"append": True}}
-    for n_done in range(15, 15 * n_kills + 1, 15):
+    for n_done in (15, 40):
         with AsapoSession(tmp_path, service, **options) as session:
             eventually(lambda s=session, n=n_done: len(s.messages()) >= n)
             os.kill(session.process.pid, signal.SIGKILL)
@@ -209,7 +208,7 @@ def test_chunks_that_are_written_and_not_acknowledged_are_known_again(tmp_path, 
 
 
 def test_what_comes_again_is_not_processed_again(tmp_path, service, sender):
-    send(sender, "run1", [1, 2], name="slow:2.5")
+    send(sender, "run1", [1, 2], name="slow:1.5")
     send(sender, "run1", range(3, 9))
     with AsapoSession(tmp_path, service, acks=True, resend_delay_s=0.3, no_data_timeout_s=2.0) as session:
         _, summary = session.ended()
@@ -219,7 +218,7 @@ def test_what_comes_again_is_not_processed_again(tmp_path, service, sender):
 
 @pytest.mark.parametrize("acks", [False, True])
 def test_a_stopped_session_hands_back_what_it_has_not_processed(tmp_path, service, sender, acks):
-    send(sender, "run1", range(1, 31), name="slow:0.1")
+    send(sender, "run1", range(1, 31), name="slow:0.05")
     sender.finish("run1", 30)
     with AsapoSession(tmp_path, service, n_workers=1, acks=acks) as session:
         eventually(lambda: len(session.messages()) > 3)
