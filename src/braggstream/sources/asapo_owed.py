@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 
 from braggstream.model.errors import SourceError, UserError
@@ -18,6 +20,8 @@ LOOK_AGAIN_S = (2.0, 10.0)
 """A missing message is asked for again so long after it was missed, and a last time before the session ends."""
 CHECK_S = 2.0
 """Unacknowledged messages are asked for at most so often."""
+TELL_S = 1.0
+"""Those of a session that lives are owed for a short time only, and are not told."""
 MARGIN_S = 5.0
 """Beyond the delay after which they should come again, others' messages are waited for so long."""
 
@@ -80,51 +84,60 @@ class MissingMessages:
 
 
 class OwedMessages:
-    """Messages that another session of the group took and has not acknowledged: it may have been killed."""
+    """Messages that another session of the group took and has not acknowledged: it may have been killed.
+
+    Those of one that lives vanish when it has processed them; those of one that was killed come again after the
+    delay, and are waited for until then.
+    """
 
     def __init__(self, group: str, delay_s: float, say: Callable[[str], None]) -> None:
         self._group = group
-        self._delay_s = delay_s
+        self._limit_s = delay_s + MARGIN_S
         self._say = say
-        self._checked: dict[str, float] = {}
-        self._since: dict[str, float] = {}
-        self._given_up: set[str] = set()
-        self._is_able = True
         self._lock = threading.Lock()
+        self._streams: dict[str, _Owed] = {}
+        self._is_able = True
 
     def are_awaited(self, client: AsapoClient, stream: str, mine: Container[int]) -> bool:
         """Ask whether messages of a stream, besides `mine`, may come again; the answer is kept a while."""
         with self._lock:
-            return self._ask(client, stream, mine)
+            owed = self._streams.setdefault(stream, _Owed())
+            now = monotonic()
+            if self._is_able and now - owed.checked >= CHECK_S:
+                owed.checked = now
+                self._check(client, stream, owed, mine)
+            return self._is_able and owed.n_awaited > 0
 
-    def _ask(self, client: AsapoClient, stream: str, mine: Container[int]) -> bool:
-        now = monotonic()
-        if not self._is_able or stream in self._given_up:
-            return False
-        if now - self._checked.get(stream, -CHECK_S) < CHECK_S:
-            return stream in self._since
-        self._checked[stream] = now
+    def _check(self, client: AsapoClient, stream: str, owed: "_Owed", mine: Container[int]) -> None:
         try:
-            n_owed = sum(number not in mine for number in client.unacknowledged(stream, self._group))
+            numbers = client.unacknowledged(stream, self._group)
         except (SourceError, UserError) as error:
             self._is_able = False
             self._say(f"ASAP::O cannot tell which messages are unacknowledged ({error}): none is waited for.")
-            return False
-        return self._judge(stream, n_owed, now)
-
-    def _judge(self, stream: str, n_owed: int, now: float) -> bool:
-        if not n_owed:
-            self._since.pop(stream, None)
-            return False
-        if stream not in self._since:
-            self._since[stream] = now
+            return
+        now = monotonic()
+        before = owed.since
+        owed.since = {number: before.get(number, now) for number in numbers if number not in mine}
+        ages = [now - since for since in owed.since.values()]
+        owed.n_awaited = sum(age < self._limit_s for age in ages)
+        n_old = sum(age > TELL_S for age in ages)
+        if n_old and owed.n_awaited and not owed.is_told:
+            owed.is_told = True
             self._say(
-                f"Stream {stream}: {n_owed} messages were handed out to group {self._group} before and are not "
-                f"acknowledged; waiting up to {self._delay_s + MARGIN_S:.0f} s for them to come again."
+                f"Stream {stream}: {n_old} messages were handed out to group {self._group} before and are not "
+                f"acknowledged; waiting up to {self._limit_s:.0f} s for them to come again."
             )
-        if now - self._since[stream] < self._delay_s + MARGIN_S:
-            return True
-        del self._since[stream]
-        self._given_up.add(stream)
-        self._say(f"Stream {stream}: {n_owed} unacknowledged messages did not come again.")
-        return False
+        if owed.is_told and ages and not owed.n_awaited:
+            owed.is_told = False
+            self._say(f"Stream {stream}: {len(ages)} unacknowledged messages did not come again.")
+
+
+@dataclass(slots=True)
+class _Owed:
+    """What is known of one stream."""
+
+    checked: float = -inf
+    since: dict[int, float] = field(default_factory=dict)
+    """When each message was first found to be owed [s, monotonic]."""
+    n_awaited: int = 0
+    is_told: bool = False
