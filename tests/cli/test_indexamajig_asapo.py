@@ -107,7 +107,7 @@ def test_a_session_that_is_killed_is_gone_on_with(still_set, service, article, t
     assert quietly(consumer(service).get_unacknowledged_messages, "online", stream="run1") == []
 
 
-def test_what_is_missing_is_named(still_set, tmp_path, monkeypatch):
+def test_what_is_missing_is_named(still_set, service, article, tmp_path, monkeypatch):
     monkeypatch.delenv("BRAGGSTREAM_ASAPO_TOKEN", raising=False)
     words = {
         "--asapo-token": "abc", "--asapo-beamtime": "1", "--asapo-source": "eiger", "--asapo-group": "online",
@@ -120,6 +120,10 @@ def test_what_is_missing_is_named(still_set, tmp_path, monkeypatch):
         assert missing in line and line.startswith("indexamajig: ")
     both = indexamajig(*base, *(f"{name}={value}" for name, value in words.items()), "-i", still_set.list)
     assert both.returncode == 1 and "--input and --asapo-endpoint cannot be used together" in both.stderr
+    article[1] = "--asapo-token=of-another-beamtime"
+    refused = indexamajig(*article, "-o", tmp_path / "o.stream")
+    assert refused.returncode == 1 and "of-another-beamtime" not in refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith("indexamajig: --asapo-endpoint=127.0.0.1:")
     assert not (tmp_path / "o.stream").exists()
 
 

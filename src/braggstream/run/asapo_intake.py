@@ -33,7 +33,7 @@ from braggstream.sources.seen_numbers import SeenNumbers
 
 MOST_THREADS = 4
 """Consumers of one session: one of them keeps several workers busy."""
-FAREWELL_S = 10.0
+FAREWELL_S = 5.0
 """So long acknowledgements and output may take when the session ends."""
 WIND_DOWN_S = 3.0
 """A session that is stopped waits so long for messages on their way, beyond the time limit of a question."""
@@ -78,7 +78,7 @@ class AsapoIntake:
         serial_start: int = 1,
         say: Callable[[str], None],
     ) -> None:
-        """Make consumers, which ask nobody yet; raises `UserError`."""
+        """Make consumers; raises `UserError`, also where the service refuses them."""
         self._settings = settings
         self._memory = memory
         self._free = list(range(n_slots))
@@ -95,6 +95,7 @@ class AsapoIntake:
         self._wake, self._wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._is_closed = False
         self._journal_at = monotonic() + JOURNAL_S
+        self._writing: threading.Thread | None = None
         self._silence_s = SILENCE_S + settings.timeout_s
         self._patient_until = inf
         self._acknowledger: Acknowledger | None = None
@@ -110,6 +111,8 @@ class AsapoIntake:
                 wake=self._wake_session,
             )
             self._client = AsapoClient(settings.service, timeout_s=settings.timeout_s)
+            with contextlib.suppress(SourceError):  # What is away now may come.
+                self._client.size(settings.stream or "default")
             self._journal: Journal | None = Journal(settings.service, settings.group, output.stream_file)
             if settings.publish:
                 self._publisher = AsapoPublisher(settings, say=self._say, done=self._published)
@@ -133,10 +136,10 @@ class AsapoIntake:
     @property
     def error(self) -> BaseException | None:
         """What ended the source, or keeps chunks from the disk."""
-        disk = None if self._acknowledger is None else self._acknowledger.error
-        if disk is not None:
-            return UserError(f"cannot reach the disk: {disk.strerror}", path=self._output.stream_file)
-        return self._source.error
+        error = None if self._acknowledger is None else self._acknowledger.error
+        if isinstance(error, OSError):
+            return UserError(f"cannot reach the disk: {error.strerror}", path=self._output.stream_file)
+        return error or self._source.error
 
     @property
     def n_undelivered(self) -> int:
@@ -247,19 +250,22 @@ class AsapoIntake:
         """Stop, acknowledge what is done, hand the rest back."""
         if self._is_closed:
             return
+        patience_s = FAREWELL_S if self._source.silent_s < FAREWELL_S else 0.5
         left = self._source.close()
         self._write_journal()
         if self._publisher is not None:
-            n_unsent = self._publisher.close(self._source.finished(), FAREWELL_S)
+            n_unsent = self._publisher.close(self._source.finished(), patience_s)
             if n_unsent:
                 self._say(f"{n_unsent} messages were not sent on to {self._publisher.source}.")
         self._acknowledge_again()
         n_unacknowledged = 0
         if self._acknowledger is not None:
-            n_unacknowledged = self._acknowledger.close(FAREWELL_S)
+            n_unacknowledged = self._acknowledger.close(patience_s)
         if n_unacknowledged:
             self._say(f"{n_unacknowledged} messages could not be acknowledged and will be handed out again.")
-        self._hand_back([key for key in left if not self._is_done(key)])
+        self._background(lambda: self._hand_back([key for key in left if not self._is_done(key)]), patience_s)
+        if self._writing is not None:
+            self._writing.join(patience_s)
         if self._source.n_known:
             self._say(f"{self._source.n_known} messages were left out: the stream file has their chunks already.")
         self._tell()
@@ -328,8 +334,9 @@ class AsapoIntake:
         """Have the service hand these messages out again, to this group, at once."""
         n_done = 0
         try:
+            client = AsapoClient(self._settings.service, timeout_s=self._settings.timeout_s)
             for stream, number in keys:
-                self._client.hand_back(stream, self._settings.group, number)
+                client.hand_back(stream, self._settings.group, number)
                 n_done += 1
         except (SourceError, UserError) as error:
             self._say(f"{len(keys) - n_done} messages could not be handed back: {error}")
@@ -368,14 +375,25 @@ class AsapoIntake:
             os.close(self._wake_up)
 
     def _write_journal(self) -> None:
+        """Have the journal written, by a thread: a home folder may be far away."""
         self._journal_at = monotonic() + JOURNAL_S
-        if self._journal is None:
-            return
+        if self._journal is not None and not (self._writing and self._writing.is_alive()):
+            journal, streams = self._journal, self._source.streams()
+            self._writing = self._background(lambda: self._keep_record(journal, streams))
+
+    def _keep_record(self, journal: Journal, streams: dict[str, dict[str, int]]) -> None:
         try:
-            self._journal.write(self._source.streams())
+            journal.write(streams)
         except OSError as error:
-            self._journal, self._journal_at = None, inf
+            self._journal = None
             self._say(f"No record of the group is kept: {error.filename}: {error.strerror}")
+
+    def _background(self, call: Callable[[], None], patience_s: float = 0.0) -> threading.Thread:
+        """Call in a thread of its own, which is waited for so long."""
+        thread = threading.Thread(target=call, name="asapo background", daemon=True)
+        thread.start()
+        thread.join(patience_s)
+        return thread
 
 
 def _known(output: OutputSettings) -> dict[str, SeenNumbers]:

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from braggstream.model.errors import UserError
 from braggstream.sources.asapo_client import AsapoClient, ServiceAway
 from braggstream.sources.asapo_outage import Outage
 
@@ -25,8 +26,8 @@ class Acknowledger:
         self._outage = outage
         self.n_done = 0
         """Messages that were acknowledged."""
-        self.error: OSError | None = None
-        """Why the disk could not be reached; nothing is acknowledged after that."""
+        self.error: OSError | UserError | None = None
+        """Why the disk could not be reached, or the service refuses; nothing is acknowledged after that."""
         self._thread = threading.Thread(target=self._run, name="asapo acknowledgements", daemon=True)
         self._thread.start()
 
@@ -81,6 +82,9 @@ class Acknowledger:
         while not self._give_up.is_set():
             try:
                 self._client.acknowledge(key[0], self._group, key[1])
+            except UserError as error:
+                self.error = error
+                return False
             except ServiceAway as error:
                 self._outage.away(str(error), attempt, self._give_up)
                 attempt += 1

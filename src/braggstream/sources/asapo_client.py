@@ -173,13 +173,12 @@ class AsapoClient:
         return memoryview(b"") if found is None else memoryview(found).cast("B")
 
     def acknowledge(self, stream: str, group: str, number: int) -> None:
-        """Say that a message is done with; a second time does no harm.  Raises `ServiceAway`."""
+        """Say that a message is done with; a second time does no harm.  Raises `ServiceAway` or `Refusal`."""
         try:
-            self._consumer.acknowledge(group, number, stream=stream)
-        except self._lib.AsapoWrongInputError:
-            return  # Acknowledged before, by a run that was killed, or before the position was set back.
-        except self._lib.AsapoConsumerError as error:
-            raise ServiceAway(self._text(error)) from None
+            self._ask("acknowledge", group, number, stream=stream)
+        except Refusal:
+            # Acknowledged before: by a run that was killed, or before the position was set back.  Or refused.
+            self.size(stream)
 
     def hand_back(self, stream: str, group: str, number: int) -> None:
         """Have a message handed out again, to whoever asks next; raises `ServiceAway` or `Refusal`."""

@@ -3,6 +3,7 @@
 One small JSON file for each group, below `$XDG_STATE_HOME` or `~/.local/state`.  It holds no token.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -34,7 +35,7 @@ class Journal:
     """The record of one session, on top of those of its group's earlier sessions."""
 
     def __init__(self, service: AsapoServiceSettings, group: str, stream_file: str) -> None:
-        self._path = _path(service, group)
+        self._name = f"{_place(service)}-{_digest(group)}.json"
         self._head = {
             "endpoint": service.endpoint,
             "beamtime": service.beamtime,
@@ -42,26 +43,32 @@ class Journal:
             "group": group,
             "stream_file": str(Path(stream_file).absolute()),
         }
-        found = _read(self._path)
-        self._before: Mapping[str, Mapping[str, int]] = {} if found is None else found.streams
+        self._before: Mapping[str, Mapping[str, int]] | None = None
 
     def write(self, streams: Mapping[str, Mapping[str, int]]) -> None:
         """Keep what this session has taken of each stream; raises `OSError`."""
+        path = _folder() / self._name
+        if self._before is None:
+            found = _read(path)
+            self._before = {} if found is None else found.streams
         merged: dict[str, Any] = {name: dict(counts) for name, counts in self._before.items()}
         for name, counts in streams.items():
             old = merged.get(name, {"taken": 0, "highest": 0})
             highest = max(old["highest"], counts["highest"])
             merged[name] = {"taken": old["taken"] + counts["taken"], "highest": highest}
         content = {**self._head, "updated": datetime.now(UTC).isoformat(timespec="seconds"), "streams": merged}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(f".{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(self._path)
+        partial.replace(path)
 
 
 def known_groups(service: AsapoServiceSettings) -> list[GroupRecord]:
     """Give the records of all groups that have read this source from this machine."""
-    found = [_read(path) for path in sorted(_folder().glob(f"{_place(service)}-*.json"))]
+    try:
+        found = [_read(path) for path in sorted(_folder().glob(f"{_place(service)}-*.json"))]
+    except OSError:
+        return []
     return [record for record in found if record is not None]
 
 
@@ -86,12 +93,12 @@ def _read(path: Path) -> GroupRecord | None:
 
 
 def _folder() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "braggstream" / "asapo"
-
-
-def _path(service: AsapoServiceSettings, group: str) -> Path:
-    return _folder() / f"{_place(service)}-{_digest(group)}.json"
+    """Where records are; raises `OSError` for somebody without a home."""
+    state = os.environ.get("XDG_STATE_HOME")
+    try:
+        return (Path(state) if state else Path.home() / ".local" / "state") / "braggstream" / "asapo"
+    except RuntimeError:
+        raise FileNotFoundError(errno.ENOENT, "there is no home folder", "~") from None
 
 
 def _place(service: AsapoServiceSettings) -> str:
