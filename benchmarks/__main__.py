@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from benchmarks import chunks, end_to_end, gpu, growth, peaks, reflections, stages
+from benchmarks import chunks, end_to_end, gpu, growth, merging, peaks, reflections, stages
 
 KEPT = Path(__file__).parent / "results" / "last.json"
 SIZES = (1024, 2048, 4096)
 DTYPES = ("uint16", "int32", "float32")
-PARTS = ("stages", "chunks", "peaks", "reflections", "growth", "gpu", "end_to_end")
+PARTS = ("stages", "chunks", "peaks", "reflections", "growth", "gpu", "end_to_end", "merging")
 
 
 def main() -> None:
@@ -32,6 +32,7 @@ def main() -> None:
         "growth": _growth,
         "gpu": _gpu,
         "end_to_end": _end_to_end,
+        "merging": _merging,
     }
     for part in chosen.only or PARTS:
         found[part] = measures[part](chosen.quick, kept)
@@ -147,6 +148,27 @@ def _end_to_end(is_quick: bool, kept: dict) -> list[dict]:
         last = f"{_rate(before[scenario.name]):.1f}" if scenario.name in before else "-"
         memory = max(run.worker_share_mib for run in runs)
         print(f"{scenario.name:>36} {_rate(rows[-1]):9.1f} {asked:>6} {last:>8} {memory:13.0f}", flush=True)
+    return rows
+
+
+def _merging(is_quick: bool, kept: dict) -> list[dict]:
+    """Seconds to merge 300 reflections of each crystal, from stream files and from the columnar cache."""
+    rows = []
+    before = {(row["way"], row["n_crystals"]): row for row in kept.get("merging", ())}
+    print(
+        f"{'merge of':>16} {'crystals':>9} {'s':>7} {'s (CPU)':>8} {'MB/s (CPU)':>10} {'MB':>6} {'asked':>6} before"
+    )
+    for n_crystals in merging.SIZES[:2] if is_quick else merging.SIZES:
+        for merge in merging.measure(n_crystals):
+            rows.append(asdict(merge))
+            asked = f"{merging.ASKED_S[merge.way]:g}" if merge.way in merging.ASKED_S else "-"
+            last = before.get((merge.way, n_crystals), {}).get("processor_s", float("nan"))
+            print(
+                f"{merge.way:>16} {n_crystals:>9} {merge.clock_s:7.1f} {merge.processor_s:8.1f}"
+                f" {merge.file_mb / merge.processor_s:10.0f} {merge.memory_mb:6.0f}"
+                f" {asked if n_crystals == merging.SIZES[-1] else '-':>6} {last:.1f}",
+                flush=True,
+            )
     return rows
 
 

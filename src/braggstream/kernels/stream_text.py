@@ -23,6 +23,7 @@ FILENAME, EVENT, METHOD, LATTICE, CENTRING, UNIQUE_AXIS, N_SPANS = 0, 2, 4, 6, 8
 CRYSTALS, OBSERVATIONS, LINES, CHUNKS, TORN, INCOMPLETE, PROBLEMS, N_COUNTS = range(8)
 # Rows of `values`.
 INTENSITY, SIGMA, PEAK, BACKGROUND, FS, SS, N_VALUES = range(7)
+N_FIELDS = 3 + N_VALUES
 # Kinds of problems.
 BAD_REFLECTION, NO_CELL, BAD_VALUE, NO_END = 1, 2, 3, 4
 
@@ -152,23 +153,6 @@ def read_number(data: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]
 
 
 @inline_jit
-def _read_index(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """Read a whole number that is followed by a blank; the place is -1 where there is none."""
-    while at < end and (data[at] == SPACE or data[at] == TAB):
-        at += 1
-    negative = at < end and data[at] == MINUS
-    if negative:
-        at += 1
-    number, first = 0, at
-    while at < end and ZERO <= data[at] <= NINE:
-        number = min(number * 10 + (data[at] - ZERO), MAX_INDEX + 1)
-        at += 1
-    if at == first or at >= end or data[at] > SPACE or number > MAX_INDEX:
-        return 0, -1
-    return -number if negative else number, at
-
-
-@inline_jit
 def _panel(
     data: NDArray[np.uint8], at: int, end: int, names: NDArray[np.uint8], lengths: NDArray[np.int64], last: int
 ) -> int:
@@ -188,42 +172,79 @@ def _panel(
 
 
 @inline_jit
-def _read_reflection(
+def _read_list(
     data: NDArray[np.uint8],
     at: int,
-    end: int,
     names: NDArray[np.uint8],
     lengths: NDArray[np.int64],
     hkl: NDArray[np.int16],
     values: NDArray[np.float32],
     panel: NDArray[np.int16],
     n: int,
-    last: int,
-) -> int:
-    """Read a line of a reflection list to place n; gives the panel, -1 unknown, -2 where it is none."""
-    for k in range(3):
-        index, at = _read_index(data, at, end)
-        if at < 0:
-            return -2
-        hkl[n, k] = index
-    for k in range(N_VALUES):
-        value, at = read_number(data, at, end)
-        if at < 0 or at >= end or data[at] > SPACE:
-            return -2
-        values[k, n] = value
-    while at < end and (data[at] == SPACE or data[at] == TAB):
+) -> tuple[int, int]:
+    """Read lines of a reflection list, up to one that is none; gives where that is, and the next free place.
+
+    All of it is written out here: a call for each number would take longer than reading it.
+    """
+    end, begin, last = data.shape[0], at, 0
+    while True:
+        begin, field = at, 0
+        while field < N_FIELDS:
+            while at < end and (data[at] == SPACE or data[at] == TAB):
+                at += 1
+            first = at
+            negative = at < end and data[at] == MINUS
+            at += negative
+            whole, digits = 0, at
+            while at < end and ZERO <= data[at] <= NINE:
+                whole = whole * 10 + (data[at] - ZERO)
+                at += 1
+            if field < 3:
+                if at == digits or at > digits + 9 or at >= end or data[at] > SPACE or whole > MAX_INDEX:
+                    return begin, n
+                hkl[n, field] = -whole if negative else whole
+                field += 1
+                continue
+            value = 0.0
+            is_usual = digits < at <= digits + 15 and at + 3 < end and data[at] == POINT
+            if is_usual and ZERO <= data[at + 1] <= NINE and data[at + 2] <= SPACE:
+                value = (whole * 10 + (data[at + 1] - ZERO)) / 10.0
+                at += 2
+            elif (
+                is_usual and ZERO <= data[at + 1] <= NINE and ZERO <= data[at + 2] <= NINE and data[at + 3] <= SPACE
+            ):
+                value = (whole * 100 + (data[at + 1] - ZERO) * 10 + (data[at + 2] - ZERO)) / 100.0
+                at += 3
+            else:
+                value, at = read_number(data, first, end)
+                negative = False
+                if at < 0 or at >= end or data[at] > SPACE:
+                    return begin, n
+            values[field - 3, n] = -value if negative else value
+            field += 1
+        while at < end and (data[at] == SPACE or data[at] == TAB):
+            at += 1
+        first = at
+        while at < end and data[at] > SPACE:
+            at += 1
+        if first == at:
+            return begin, n
+        k = 0
+        if lengths[last] == at - first:
+            while k < at - first and names[last, k] == data[first + k]:
+                k += 1
+        if lengths[last] == at - first == k:
+            panel[n] = last
+        else:
+            found = _panel(data, first, at, names, lengths, last)
+            panel[n] = found
+            last = max(found, 0)
+        while at < end and data[at] != NEWLINE:
+            if data[at] > SPACE:
+                return begin, n
+            at += 1
         at += 1
-    stop = at
-    while stop < end and data[stop] > SPACE:
-        stop += 1
-    if stop == at:
-        return -2
-    for k in range(stop, end):
-        if data[k] > SPACE:
-            return -2
-    found = _panel(data, at, stop, names, lengths, last)
-    panel[n] = found
-    return found
+        n += 1
 
 
 @inline_jit
@@ -272,7 +293,7 @@ def read_chunks(
     end_of_data, at = data.shape[0], 0
     n_crystals = n_observations = n_lines = 0
     in_chunk = in_crystal = is_bad = False
-    first_crystal = first_observation = first_problem = last_panel = 0
+    first_crystal = first_observation = first_problem = 0
     counts[:] = 0
     start[0] = 0
     of_chunk, chunk_spans = np.empty(N_NUMBERS), np.empty(N_SPANS, np.int64)
@@ -348,6 +369,13 @@ def read_chunks(
         if in_crystal and _is(data, begin, stop, _REFLECTIONS):
             is_first = True
             while at < end_of_data:
+                if not is_bad:
+                    n_before = n_observations
+                    at, n_observations = _read_list(data, at, names, lengths, hkl, values, panel, n_observations)
+                    n_lines += n_observations - n_before
+                    is_first = is_first and n_observations == n_before
+                    if at >= end_of_data:
+                        break
                 stop = _line_end(data, at, end_of_data)
                 # The marker of a chunk inside a list: its writer was killed.
                 if data[at] == MINUS and (_starts(data, at, stop, _CHUNK) or _starts(data, at, stop, _CHUNK_END)):
@@ -356,15 +384,7 @@ def read_chunks(
                 n_lines += 1
                 if data[begin] == 69 and _starts(data, begin, stop, _REFLECTIONS_END):
                     break
-                if is_bad:
-                    continue
-                found = _read_reflection(
-                    data, begin, stop, names, lengths, hkl, values, panel, n_observations, last_panel
-                )
-                if found != -2:
-                    n_observations += 1
-                    last_panel = max(found, 0)
-                elif not is_first:
+                if not is_bad and not is_first:
                     is_bad = True
                     _add_problem(problems, counts, n_lines, BAD_REFLECTION)
                 is_first = False
