@@ -16,12 +16,14 @@ from braggstream.formats.hkl import write_hkl
 from braggstream.model.errors import UserError
 from braggstream.model.merge_settings import ChoiceSettings, CrystalRow, Merged, MergeSettings
 from braggstream.model.point_group import LACKS_AXIS, point_group
-from braggstream.pipeline.merging import check_inputs, merge_files
+from braggstream.pipeline.merging import MergedFiles, check_inputs, merge_files
+from braggstream.run.cluster import merge_on_cluster, open_cluster
 from braggstream.steps.merging.polarisation import parse_polarisation
 
 HISTOGRAM_FILE = "histogram.dat"
 MAX_BINS = 1_000_000
 MAX_INDEX = 32767
+MAX_WORKERS = 1024
 
 PROGRAM = Program(
     name="process_hkl",
@@ -70,6 +72,12 @@ GROUPS = {
         off("--unbiased-sigma", "errors from n - 1 and not from n (beyond CrystFEL)"),
         undo("--compat-sigma", "unbiased_sigma"),
     ),
+    "On a cluster (beyond CrystFEL)": (
+        option("--dask-scheduler", "text", "merge on the workers of this Dask scheduler, which see the files under"
+               " the same names", argument="ADDRESS"),
+        option("--dask-workers", "integer", "merge in so many processes of this machine, with Dask", least=1,
+               most=MAX_WORKERS, argument="N"),
+    ),
 }  # fmt: skip
 
 
@@ -83,7 +91,7 @@ def run(words: Sequence[str]) -> int:
     _check_output(chosen["output"], paths)
     for warning in _warnings(chosen):
         _say(f"Warning: {warning}")
-    found = merge_files(paths, settings, say=_say)
+    found = _merge(paths, settings, chosen)
     merged = found.merged
     if settings.histogram_of is not None:
         _write(HISTOGRAM_FILE, histogram_lines(merged.values, bins))
@@ -124,6 +132,17 @@ def settings_of(chosen: dict[str, Any]) -> MergeSettings:
         unbiased_sigma=chosen["unbiased_sigma"],
         histogram_of=_histogram_indices(chosen["histogram"]),
     )
+
+
+def _merge(paths: Sequence[str], settings: MergeSettings, chosen: dict[str, Any]) -> MergedFiles:
+    """Merge here, or on the cluster that is asked for."""
+    scheduler, n_workers = chosen["dask_scheduler"], chosen["dask_workers"]
+    if scheduler is None and n_workers is None:
+        return merge_files(paths, settings, say=_say)
+    if scheduler is not None and n_workers is not None:
+        raise UserError("--dask-scheduler and --dask-workers cannot be used together: choose one")
+    with open_cluster(scheduler=scheduler, n_workers=n_workers or 1) as client:
+        return merge_on_cluster(client, paths, settings, say=_say)
 
 
 def notes_of(command_line: Sequence[str], audit: str) -> str:

@@ -158,8 +158,9 @@ def whole_length(path: str | Path, schema: Any) -> int:
 class ColumnsFile:
     """The crystals of a columnar cache as blocks of columns; iterate over it as often as wished."""
 
-    def __init__(self, path: str | Path, *, n_crystals: int | None = None) -> None:
+    def __init__(self, path: str | Path, *, n_crystals: int | None = None, part: tuple[int, int] = (0, 1)) -> None:
         self.path = path
+        self._part = part
         self._n_crystals = n_crystals
         self.n_torn = 0
         """Batches that were not whole: the writer was cut off."""
@@ -202,12 +203,28 @@ class ColumnsFile:
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise UserError(f"cannot be read as a columnar cache: {reason}", path=self.path) from None
 
+    def _n_batches(self) -> int:
+        """Count the whole batches."""
+        pa = arrow()
+        batches, n_batches = self._open(lambda _schema, batches: batches), 0
+        try:
+            for _ in batches:
+                n_batches += 1
+        except (pa.ArrowException, OSError):
+            pass
+        return n_batches
+
     def _blocks(self) -> Iterator[Observations]:
         pa = arrow()
-        batches = self._open(lambda _schema, batches: batches)
+        number, n_parts = self._part
+        n_batches = self._n_batches() if n_parts > 1 else 0
+        wanted = range(n_batches * number // n_parts, n_batches * (number + 1) // n_parts)
+        batches = enumerate(self._open(lambda _schema, batches: batches))
         while True:
             try:
-                batch = next(batches)
+                place, batch = next(batches)
+                if n_parts > 1 and place not in wanted:
+                    continue
                 batch.validate(full=True)
             except StopIteration:
                 return

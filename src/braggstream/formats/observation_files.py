@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from braggstream.formats.stream_columns import N_CRYSTALS, STANDARD_INPUT, StreamColumns
+from braggstream.formats.compressed_file import GZIP, XZ
+from braggstream.formats.stream_columns import N_CRYSTALS, STANDARD_INPUT, Part, StreamColumns
 from braggstream.model.observations import Observations
 
 COLUMNAR_MAGIC = (b"\xff\xff\xff\xff", b"PAR1")
@@ -28,13 +29,24 @@ class ObservationFile(Protocol):
     def __iter__(self) -> Iterator[Observations]: ...
 
 
-def open_observations(path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1) -> ObservationFile:
-    """Open a file of observations, of the kind that its first bytes tell; raises `UserError`."""
+def open_observations(
+    path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1, part: Part = (0, 1)
+) -> ObservationFile:
+    """Open a file of observations, or a part of it, of the kind that its first bytes tell; raises `UserError`."""
     if not is_standard_input(path) and is_columnar(path):
         from braggstream.formats.columns import ColumnsFile
 
-        return ColumnsFile(path)
-    return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads)
+        return ColumnsFile(path, part=part)
+    return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads, part=part)
+
+
+def can_be_parted(path: str | Path) -> bool:
+    """Tell whether parts of a file can be read: not where it is compressed."""
+    if is_standard_input(path):
+        return False
+    with Path(path).open("rb") as file:
+        start = file.read(6)
+    return start != XZ and start[:2] != GZIP
 
 
 def is_columnar(path: str | Path) -> bool:

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from io import SEEK_END, RawIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,13 @@ _PROBLEMS = {
 }
 
 
-def read_observations(path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1) -> "StreamColumns":
+Part = tuple[int, int]
+"""Number of a part of a file, from 0, and number of parts."""
+
+
+def read_observations(
+    path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1, part: Part = (0, 1)
+) -> "StreamColumns":
     """Open a stream file for merging; iterate over what is returned to get blocks of crystals.
 
     Parameters
@@ -53,13 +60,15 @@ def read_observations(path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threa
         Crystals in each block but the last.
     n_threads
         Threads that turn text into numbers; the order of the blocks does not depend on it.
+    part
+        Part of the file that is read; only files that are not compressed have more than one.
 
     Raises
     ------
     UserError
         Where it is no stream file, or cannot be read.
     """
-    return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads)
+    return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads, part=part)
 
 
 def observations_of(chunks: bytes) -> Observations | None:
@@ -74,8 +83,11 @@ def observations_of(chunks: bytes) -> Observations | None:
 class StreamColumns:
     """The crystals of a stream file as blocks of columns."""
 
-    def __init__(self, path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1) -> None:
+    def __init__(
+        self, path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1, part: Part = (0, 1)
+    ) -> None:
         self.path = path
+        self._part = part
         self._n_crystals = n_crystals
         self._n_threads = n_threads
         self.is_standard_input = str(path) == STANDARD_INPUT
@@ -107,6 +119,8 @@ class StreamColumns:
                 raise UserError("standard input cannot be read twice")
             source = self._opened()
         self._source = None
+        if self._part[1] > 1:
+            source = self._cut(source)
         try:
             yield from in_blocks(self._pieces(source), self._n_crystals)
         finally:
@@ -151,8 +165,21 @@ class StreamColumns:
         )
         """The geometry that the file holds."""
         self._names = tuple(panel.name for panel in self.geometry.panels)
-        self._n_lines = head.count(b"\n")
+        self._n_lines, self._n_uncounted = head.count(b"\n"), 0
+        self._header_bytes = len(content) - len(rest)
         return rest
+
+    def _cut(self, source: IO[bytes]) -> IO[bytes]:
+        """Go to the first chunk of the part that is wanted, and end before the first one of the next."""
+        size, after_header = source.seek(0, SEEK_END), self._header_bytes
+        number, n_parts = self._part
+        begin, end = (
+            _next_chunk(source, after_header + (size - after_header) * n // n_parts) for n in (number, number + 1)
+        )
+        source.seek(begin)
+        self._n_lines, self._n_uncounted = 0, begin
+        self._rest = b""
+        return cast(IO[bytes], _Limited(source, end - begin))
 
     def _read(self, source: IO[bytes], n_bytes: int) -> bytes:
         try:
@@ -203,6 +230,15 @@ class StreamColumns:
             while waiting:
                 yield from self._taken(waiting.popleft().result())
 
+    def _count_lines(self, n_bytes: int) -> int:
+        """Count the lines before the part that is read, which is needed only where something is wrong in it."""
+        n_lines = 0
+        with self._open() as source:
+            while n_bytes > 0 and (content := self._read(source, min(n_bytes, PIECE_BYTES))):
+                n_bytes -= len(content)
+                n_lines += content.count(b"\n")
+        return n_lines
+
     def _taken(self, piece: "_Piece") -> Iterator[Observations]:
         """Count what a piece holds, and give its crystals."""
         counts = piece.counts
@@ -210,12 +246,49 @@ class StreamColumns:
         self.n_torn += int(counts[text.TORN])
         self.n_incomplete += int(counts[text.INCOMPLETE])
         self.n_left_out += int(counts[text.PROBLEMS])
+        if counts[text.PROBLEMS] and self._n_uncounted:
+            self._n_lines += self._count_lines(self._n_uncounted)
+            self._n_uncounted = 0
         for line, kind in piece.problems[: counts[text.PROBLEMS]].tolist():
             if len(self.notices) < MAX_NOTICES:
                 self.notices.append(f"{self.path}:{self._n_lines + line}: a crystal is left out: {_PROBLEMS[kind]}")
         self._n_lines += int(counts[text.LINES])
         if counts[text.CRYSTALS]:
             yield piece.observations(self._names)
+
+
+class _Limited(RawIOBase):
+    """A file that ends early; closes it when it is closed."""
+
+    def __init__(self, source: IO[bytes], n_bytes: int) -> None:
+        super().__init__()
+        self._source = source
+        self._n_left = n_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most so many bytes."""
+        content = self._source.read(min(size, self._n_left))
+        self._n_left -= len(content)
+        return content
+
+    def close(self) -> None:
+        """Close the file that it is part of."""
+        self._source.close()
+        super().close()
+
+
+def _next_chunk(source: IO[bytes], place: int) -> int:
+    """Find the first chunk that begins at or after a place; the end of the file where there is none."""
+    mark = b"\n" + CHUNK_BEGIN.encode()
+    source.seek(place - 1)
+    held = b""
+    while more := source.read(1 << 20):
+        content = held + more
+        found = content.find(mark)
+        if found >= 0:
+            return source.tell() - len(content) + found + 1
+        held = content[-len(mark) :]
+    return source.tell()
 
 
 def observations_of_chunk(chunk: bytes, panel_names: tuple[str, ...]) -> Observations:

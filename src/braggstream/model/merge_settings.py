@@ -27,7 +27,7 @@ class ChoiceSettings:
     @property
     def counts_crystals(self) -> bool:
         """Whether the choice depends on a crystal's place among all others."""
-        return bool(self.start_after or self.stop_after or self.parity != "all")
+        return bool(self.start_after or self.stop_after or self.parity != "all" or self.half is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
