@@ -46,8 +46,8 @@ def main() -> None:
         found["runs"][kind] = row
         print(
             f"{kind:>8}: {row['seconds']:.0f} s, {row['offered_per_s']:.1f} frames/s offered, "
-            f"{row['processed_per_s']:.1f} processed; {row['early_mib']:.0f} MiB early, {row['late_mib']:.0f} late, "
-            f"{row['most_mib']:.0f} at most; {row['frames']}",
+            f"{row['processed_per_s']:.1f} processed; {row['early_mib']:.0f} MiB early, "
+            f"{row['late_mib']:.0f} late, {row['most_mib']:.0f} at most; {row['frames']}",
             flush=True,
         )
     if chosen.keep:
@@ -60,7 +60,14 @@ def _soak(kind: str, pool: list[bytes], *, seconds: float, rate: float | None) -
         place = Path(folder)
         (place / "b.geom").write_text(geometry_text(SIZE))
         (place / "b.cell").write_text(CELL_TEXT)
-        words = [sys.executable, "-m", "braggstream", "indexamajig", f"--zmq-input={sender.endpoint}", KINDS[kind][1]]
+        words = [
+            sys.executable,
+            "-m",
+            "braggstream",
+            "indexamajig",
+            f"--zmq-input={sender.endpoint}",
+            KINDS[kind][1],
+        ]
         words += ["-g", f"{place}/b.geom", "-p", f"{place}/b.cell", *WORDS, "-o", f"{place}/o.stream"]
         with subprocess.Popen([*words, f"--json-summary={place}/o.json"], stderr=subprocess.DEVNULL) as run:
             while not (place / "o.stream").exists() or b"Begin chunk" not in (place / "o.stream").read_bytes():
