@@ -284,7 +284,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         option("--fix-bandwidth", "ignored", "obsolete: set bandwidth in the geometry file"),
     ),
-    "Live merging": LIVE_OPTIONS,
+    "Live merging (beyond CrystFEL)": LIVE_OPTIONS,
     "Running": (
         option("-j", "integer", "worker processes", default=1, argument="N"),
         off("--cpu-pin", "bind worker k to processor k"),
