@@ -63,7 +63,9 @@ def dask_crews(address: str, n_workers: int) -> Iterator[Callable[[Sequence[Crys
     library: Any = distributed
     if address == LOCAL:
         with (
-            library.LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            library.LocalCluster(
+                n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+            ) as cluster,
             library.Client(cluster) as client,
         ):
             yield lambda blocks: DaskCrew(client, blocks)
