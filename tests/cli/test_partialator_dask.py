@@ -29,8 +29,8 @@ def test_a_cluster_merges_as_one_process_does(golden, tmp_path, capsys):
 
 
 def test_no_scheduler_is_told(golden, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("braggstream.run.dask_crew.PATIENCE_S", 1)
+    monkeypatch.setattr("braggstream.run.cluster.PATIENCE_S", 1.0)
     stream = str(golden / "merging" / "many.stream.xz")
     output = str(tmp_path / "out.hkl")
     assert main(["partialator", stream, "-o", output, "--dask-scheduler=tcp://127.0.0.1:1"]) == 1
-    assert "--dask-scheduler=tcp://127.0.0.1:1: no scheduler answers" in capsys.readouterr().err
+    assert "--dask-scheduler=tcp://127.0.0.1:1: does not answer" in capsys.readouterr().err

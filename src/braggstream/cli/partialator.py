@@ -13,7 +13,8 @@ from braggstream.model.errors import UserError
 from braggstream.model.index_operators import ambiguity_operators, parse_operators
 from braggstream.model.point_group import LACKS_AXIS, point_group
 from braggstream.pipeline.partialator import PartialatorFiles, run_partialator
-from braggstream.run.dask_crew import dask_crews
+from braggstream.run.cluster import open_cluster
+from braggstream.run.dask_crew import DaskCrew
 from braggstream.steps.merging.polarisation import parse_polarisation
 from braggstream.steps.partialator.settings import MODELS, RANDOM, PartialSettings
 
@@ -33,11 +34,14 @@ def run(words: Sequence[str]) -> int:
     settings, files = settings_of(chosen), files_of(chosen, words)
     for note in _notes(chosen, settings):
         _say(note)
-    if chosen["dask_scheduler"] is None:
+    scheduler, n_workers = chosen["dask_scheduler"], chosen["dask_workers"]
+    if scheduler is None and n_workers is None:
         run_partialator(files, settings, n_threads=chosen["j"], say=_say)
         return 0
-    with dask_crews(chosen["dask_scheduler"], chosen["j"]) as crew_of:
-        run_partialator(files, settings, n_threads=chosen["j"], say=_say, crew_of=crew_of)
+    if scheduler is not None and n_workers is not None:
+        raise UserError("--dask-scheduler and --dask-workers cannot be used together: choose one")
+    with open_cluster(scheduler=scheduler, n_workers=n_workers or 1) as client:
+        run_partialator(files, settings, n_threads=chosen["j"], say=_say, crew_of=partial(DaskCrew, client))
     return 0
 
 

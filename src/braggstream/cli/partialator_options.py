@@ -95,12 +95,6 @@ MERGING = (
         may_be_infinite=True,
     ),
     off("--no-free", "hold no observations out of refinement"),
-    option(
-        "--dask-scheduler",
-        "text",
-        "work on the Dask cluster of this scheduler; `local`: on one of -j processes that is started here",
-        argument="ADDRESS",
-    ),
     option("-j", "integer", "threads", default=1, least=1, most=4096, argument="N"),
 )
 OBSERVATIONS = (
@@ -154,6 +148,17 @@ BEAM = (
     option("--force-radius", "number", "profile radius of all crystals [1/nm]", least=SMALLEST, argument="R"),
     option("--force-lambda", "number", "wavelength of all frames [Å]", least=SMALLEST, argument="L"),
 )
+CLUSTER = (
+    option("--dask-scheduler", "text", "work on the workers of this Dask scheduler", argument="ADDRESS"),
+    option(
+        "--dask-workers",
+        "integer",
+        "work in so many processes of this machine, with Dask",
+        least=1,
+        most=1024,
+        argument="N",
+    ),
+)
 GROUPS = {
     "Input": INPUT,
     "Output": OUTPUT,
@@ -161,4 +166,5 @@ GROUPS = {
     "Which observations count": OBSERVATIONS,
     "Indexing ambiguity": AMBIGUITY,
     "Beam and crystals": BEAM,
+    "On a cluster (beyond CrystFEL)": CLUSTER,
 }

@@ -27,7 +27,7 @@ def open_cluster(*, scheduler: str | None = None, n_workers: int = 1) -> Iterato
     except ImportError:
         raise MissingExtraError(library="distributed", extra="dask", purpose="merging on a cluster") from None
     if scheduler is None:
-        how: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+        how: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
         with distributed.LocalCluster(n_workers=n_workers, **how) as cluster, distributed.Client(cluster) as client:  # type: ignore[no-untyped-call]
             yield client
         return

@@ -3,26 +3,21 @@
 The sums are added in the order of the blocks, as without Dask, so the result is the same to the last bit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from braggstream.model.errors import MissingExtraError, UserError
 from braggstream.steps.partialator.block import CrystalBlock
 from braggstream.steps.partialator.crew import Work
 
-LOCAL = "local"
-"""Instead of an address: start a cluster on this machine, and end it after the work."""
-PATIENCE_S = 30
 LARGE_BYTES = 100_000
 """Arrays larger than this are sent to each worker once, and not with each task."""
 
 
 class DaskCrew:
-    """Blocks on the workers of a Dask cluster."""
+    """Blocks on the workers of a Dask cluster, to which `run.cluster` connects."""
 
     def __init__(self, client: Any, blocks: Sequence[CrystalBlock]) -> None:
         self._client = client
@@ -45,37 +40,6 @@ class DaskCrew:
     def close(self) -> None:
         """Let the blocks go."""
         self._blocks.clear()
-
-
-@contextmanager
-def dask_crews(address: str, n_workers: int) -> Iterator[Callable[[Sequence[CrystalBlock]], DaskCrew]]:
-    """Connect to a scheduler, or start a cluster here if the address is `local`; gives what makes crews.
-
-    Raises
-    ------
-    UserError
-        There is no scheduler at the address, or the library is not installed.
-    """
-    try:
-        import distributed
-    except ImportError:
-        raise MissingExtraError(library="distributed", extra="dask", purpose="--dask-scheduler") from None
-    library: Any = distributed
-    if address == LOCAL:
-        with (
-            library.LocalCluster(
-                n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-            ) as cluster,
-            library.Client(cluster) as client,
-        ):
-            yield lambda blocks: DaskCrew(client, blocks)
-        return
-    try:
-        client = library.Client(address, timeout=PATIENCE_S)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise UserError(f"--dask-scheduler={address}: no scheduler answers: {error}") from None
-    with client:
-        yield lambda blocks: DaskCrew(client, blocks)
 
 
 def _call(function: Work, block: CrystalBlock, *more: Any) -> tuple[CrystalBlock, Any]:
