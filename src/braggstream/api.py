@@ -13,6 +13,7 @@ from braggstream.formats.cell import read_cell
 from braggstream.formats.dectris import kind_of
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5_maps import SIGNATURE
+from braggstream.formats.observation_files import load_observations
 from braggstream.formats.reflection_file import read_reflections
 from braggstream.formats.shell_table import ShellTable
 from braggstream.formats.stream_header import stream_header
@@ -23,6 +24,7 @@ from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.errors import BraggstreamError, FrameError, UserError
 from braggstream.model.frame import FileSlot, Frame, Message, SeriesStart
 from braggstream.model.geometry import Geometry
+from braggstream.model.observations import Observations
 from braggstream.model.peaks import PeakTable
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.model.result import FrameResult
@@ -39,6 +41,7 @@ from braggstream.model.settings import (
 )
 from braggstream.pipeline.judged_lists import check, compare
 from braggstream.pipeline.loading import FrameLoader
+from braggstream.pipeline.merge_tables import merge
 from braggstream.pipeline.recipe import Recipe
 from braggstream.sources.files import FileSource
 from braggstream.sources.zmq import ZmqSource
@@ -55,6 +58,7 @@ __all__ = [
     "Geometry",
     "IndexingSettings",
     "IntegrationSettings",
+    "Observations",
     "PeakSettings",
     "PeakTable",
     "Processor",
@@ -70,7 +74,9 @@ __all__ = [
     "index_q",
     "load_cell",
     "load_geometry",
+    "load_observations",
     "load_reflections",
+    "merge",
     "open_files",
     "open_zmq",
     "read_stream",

@@ -7,8 +7,8 @@ import reciprocalspaceship as rs
 import braggstream as bs
 from braggstream.formats.cell import write_cell
 from braggstream.formats.hkl import write_hkl
-from braggstream.formats.reflection_table import arrow_table, pandas_frame, rs_dataset
 from braggstream.model.point_group import point_group
+from braggstream.model.tables import arrow_table, pandas_frame, rs_dataset
 from merging.test_figures_of_merit import TETRAGONAL, made_list
 
 

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from braggstream.formats.compressed_file import GZIP, XZ
 from braggstream.formats.stream_columns import N_CRYSTALS, STANDARD_INPUT, Part, StreamColumns
-from braggstream.model.observations import Observations
+from braggstream.model.errors import UserError
+from braggstream.model.observations import Observations, joined
 
 COLUMNAR_MAGIC = (b"\xff\xff\xff\xff", b"PAR1")
 """First bytes of an Arrow stream, and of a Parquet file."""
@@ -38,6 +39,14 @@ def open_observations(
 
         return ColumnsFile(path, part=part)
     return StreamColumns(path, n_crystals=n_crystals, n_threads=n_threads, part=part)
+
+
+def load_observations(path: str | Path) -> Observations:
+    """Read all crystals of a file; raises `UserError` where it cannot be read, or has none."""
+    blocks = list(open_observations(path))
+    if not blocks:
+        raise UserError("holds no crystals", path=path)
+    return joined(blocks)
 
 
 def can_be_parted(path: str | Path) -> bool:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.formats.reflection_table import import_pyarrow
-from braggstream.model.errors import MissingExtraError
+from braggstream.model.tables import import_pandas, import_pyarrow
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -29,11 +28,7 @@ class ShellTable:
 
     def to_pandas(self) -> Any:
         """Give a pandas DataFrame, a row for each shell."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError(library="pandas", extra="tables", purpose="a DataFrame") from None
-        return pandas.DataFrame(dict(self.columns))
+        return import_pandas().DataFrame(dict(self.columns))
 
     def to_arrow(self) -> Any:
         """Give an Arrow table, a row for each shell."""

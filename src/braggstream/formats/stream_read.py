@@ -4,7 +4,7 @@ import gzip
 import lzma
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from braggstream.model.crystal import Crystal, ReflectionTable, Residual
 from braggstream.model.errors import UserError
 from braggstream.model.frame import FrameIdentity, HeaderValue
 from braggstream.model.geometry import Geometry
+from braggstream.model.observations import Observations
 from braggstream.model.peaks import PeakTable
 from braggstream.model.result import FrameResult
 
@@ -77,6 +78,24 @@ class StreamFile:
                     self.is_torn = True
                     return
                 yield chunk
+
+    def observations(self) -> Observations:
+        """Read all crystals and reflections as columns, which is many times faster than chunk by chunk."""
+        from braggstream.formats.observation_files import load_observations
+
+        return load_observations(self._path)
+
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame, a row for each reflection: see `Observations.to_arrow`."""
+        return self.observations().to_pandas()
+
+    def to_arrow(self) -> Any:
+        """Give an Arrow table, a row for each reflection: see `Observations.to_arrow`."""
+        return self.observations().to_arrow()
+
+    def to_reciprocalspaceship(self, symmetry: str | None = None) -> Any:
+        """Give an unmerged `reciprocalspaceship.DataSet`, with the target cell where there is one."""
+        return self.observations().to_reciprocalspaceship(self.target_cell, symmetry)
 
     def _read_header(self, lines: "_Lines") -> Geometry:
         first = lines.next()

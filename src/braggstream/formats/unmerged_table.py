@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.mtz import empty_mtz, save_mtz, with_isym
-from braggstream.formats.reflection_table import import_pyarrow
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.observations import Observations
 from braggstream.model.space_group import import_gemmi
+from braggstream.model.tables import import_pyarrow, observation_table
 
 MOST_CRYSTALS = (1 << 24) - 1
 """Batch numbers are floats of single precision in MTZ files."""
@@ -83,7 +83,7 @@ def write_unmerged_parquet(path: str | Path, blocks: Iterable[Observations]) -> 
     n_crystals = n_observations = 0
     try:
         for block in blocks:
-            table = _flat_table(pyarrow, block, n_crystals)
+            table = observation_table(block, first_crystal=n_crystals)
             if writer is None:
                 writer = pyarrow.parquet.ParquetWriter(str(path), table.schema, compression="zstd")
             writer.write_table(table)
@@ -130,38 +130,3 @@ def _add_batches(mtz: Any, block: Observations, *, first_batch: int) -> None:
         batch.wavelength = float(crystals.wavelength[n])
         batch.dataset_id = dataset
         mtz.batches.append(batch)
-
-
-def _flat_table(pyarrow: Any, block: Observations, first_crystal: int) -> Any:
-    crystals, number = block.crystals, block.crystal
-    vectors = np.einsum("ni,nij->nj", block.hkl.astype(np.float64), crystals.reciprocal_axes[number])
-    names = np.array([*block.panel_names, ""], object)
-
-    def words(values: tuple[str, ...]) -> Any:
-        plain = [value.encode("utf-8", "replace").decode() for value in values]
-        return pyarrow.DictionaryArray.from_arrays(number, pyarrow.array(plain, pyarrow.string())).cast("string")
-
-    panel = pyarrow.DictionaryArray.from_arrays(
-        np.where(block.panel < 0, len(names) - 1, block.panel).astype(np.int32),
-        pyarrow.array(names.tolist(), pyarrow.string()),
-    )
-    h, k, ell = block.hkl.T
-    return pyarrow.table(
-        {
-            "crystal": (number + first_crystal).astype(np.int64),
-            "filename": words(crystals.filename),
-            "event": words(crystals.event),
-            "h": h,
-            "k": k,
-            "l": ell,
-            "I": block.intensity,
-            "SIGI": block.sigma,
-            "peak": block.peak_value,
-            "background": block.background,
-            "fs": block.fs,
-            "ss": block.ss,
-            "panel": panel.cast("string"),
-            "inverse_d": np.sqrt(np.einsum("ij,ij->i", vectors, vectors)).astype(np.float32),
-            "wavelength": crystals.wavelength[number].astype(np.float32),
-        }
-    )

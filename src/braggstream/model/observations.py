@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.model.cell import CENTRINGS, LATTICE_TYPES, Centring, LatticeType
+from braggstream.model.cell import CENTRINGS, LATTICE_TYPES, Centring, LatticeType, UnitCell
 
 UNIQUE_AXES = ("a", "b", "c", "*", "?")
 UNKNOWN_AXIS = UNIQUE_AXES.index("?")
@@ -57,6 +57,19 @@ class CrystalTable:
             UNIQUE_AXES[self.unique_axis[n]],
         )
 
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame, a row for each crystal; columns as those of `to_arrow`."""
+        from braggstream.model.tables import crystal_table, import_pandas
+
+        import_pandas()
+        return crystal_table(self).to_pandas()
+
+    def to_arrow(self) -> Any:
+        """Give an Arrow table, a row for each crystal, with its cell: see `model.tables.crystal_table`."""
+        from braggstream.model.tables import crystal_table
+
+        return crystal_table(self)
+
     def take(self, index: NDArray) -> "CrystalTable":
         """Select crystals by index or by a boolean array."""
         places = np.arange(len(self))[index]
@@ -101,6 +114,25 @@ class Observations:
     def crystal(self) -> NDArray[np.int32]:
         """Number of the crystal that each observation belongs to, int32[n]."""
         return np.repeat(np.arange(self.n_crystals, dtype=np.int32), np.diff(self.start))
+
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame, a row for each observation; columns as those of `to_arrow`."""
+        from braggstream.model.tables import import_pandas, observation_table
+
+        import_pandas()
+        return observation_table(self).to_pandas()
+
+    def to_arrow(self) -> Any:
+        """Give an Arrow table, a row for each observation: see `model.tables.observation_table`."""
+        from braggstream.model.tables import observation_table
+
+        return observation_table(self)
+
+    def to_reciprocalspaceship(self, cell: UnitCell | None = None, symmetry: str | None = None) -> Any:
+        """Give an unmerged `reciprocalspaceship.DataSet`; its space group needs a cell and a point group."""
+        from braggstream.model.tables import observation_dataset
+
+        return observation_dataset(self, cell, symmetry)
 
     def take(self, index: NDArray) -> "Observations":
         """Select crystals, with all their observations, by index or by a boolean array."""

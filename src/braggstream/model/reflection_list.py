@@ -1,10 +1,12 @@
 """ReflectionList: merged reflections, in the order in which reflection lists hold them."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 
 
@@ -65,6 +67,24 @@ class ReflectionList:
         """Bring the reflections into order; equal indices stay in the order in which they came."""
         order = np.lexsort((self.hkl[:, 2], self.hkl[:, 1], self.hkl[:, 0]))
         return self.take(order)
+
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame with columns I, SIGI and nmeas, and h, k and l as its index."""
+        from braggstream.model.tables import pandas_frame
+
+        return pandas_frame(self)
+
+    def to_arrow(self, cell: UnitCell | None = None) -> Any:
+        """Give an Arrow table; symmetry, notes and the cell are its metadata."""
+        from braggstream.model.tables import arrow_table
+
+        return arrow_table(self, cell)
+
+    def to_reciprocalspaceship(self, cell: UnitCell | None = None) -> Any:
+        """Give a `reciprocalspaceship.DataSet`; without a cell it has no space group."""
+        from braggstream.model.tables import rs_dataset
+
+        return rs_dataset(self, cell)
 
     def __post_init__(self) -> None:
         lengths = {len(self.hkl), len(self.intensity), len(self.sigma), len(self.n_measured), len(self.phase)}
