@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+from math import inf
 
 import h5py
 import msgpack
 import pytest
 
 from braggstream.cli.asapo_options import asapo_service, asapo_token
+from braggstream.cli.indexamajig import understand
 from braggstream.formats.stream_read import read_stream
 from braggstream.model.errors import UserError
 from braggstream.simulate.asapo import AsapoService, AsapoSettings
@@ -107,19 +109,27 @@ def test_a_session_that_is_killed_is_gone_on_with(still_set, service, article, t
     assert quietly(consumer(service).get_unacknowledged_messages, "online", stream="run1") == []
 
 
-def test_what_is_missing_is_named(still_set, service, article, tmp_path, monkeypatch):
+def test_what_is_missing_is_named(still_set, tmp_path, monkeypatch):
     monkeypatch.delenv("BRAGGSTREAM_ASAPO_TOKEN", raising=False)
-    words = {
-        "--asapo-token": "abc", "--asapo-beamtime": "1", "--asapo-source": "eiger", "--asapo-group": "online",
-    }  # fmt: skip
-    base = ["--asapo-endpoint=localhost:1", "-o", tmp_path / "o.stream", "-g", still_set.streamed_geometry]
+    given = {"token": "abc", "beamtime": "1", "source": "eiger", "group": "online"}
+    words = {f"--asapo-{name}": value for name, value in given.items()}
+    base = ["--asapo-endpoint=localhost:1", "-o", "o.stream", "-g", str(still_set.streamed_geometry)]
     for missing in words:
-        done = indexamajig(*base, *(f"{name}={value}" for name, value in words.items() if name != missing))
-        assert done.returncode == 1
-        (line,) = done.stderr.splitlines()
-        assert missing in line and line.startswith("indexamajig: ")
-    both = indexamajig(*base, *(f"{name}={value}" for name, value in words.items()), "-i", still_set.list)
-    assert both.returncode == 1 and "--input and --asapo-endpoint cannot be used together" in both.stderr
+        with pytest.raises(UserError, match=missing):
+            understand([*base, *(f"{name}={value}" for name, value in words.items() if name != missing)])
+    whole = [*base, *(f"{name}={value}" for name, value in words.items())]
+    with pytest.raises(UserError, match="--input and --asapo-endpoint cannot be used together"):
+        understand([*whole, "-i", str(still_set.list)])
+    with pytest.raises(UserError, match="--asapo-follow is for --asapo-stream"):
+        understand([*whole, "--asapo-follow"])
+    with pytest.raises(UserError, match="expected HOST:PORT"):
+        understand([*whole, "--asapo-endpoint=http://a b"])
+    found = understand([*whole, "--asapo-consumer-timeout=100", "--no-data-timeout=inf", "--asapo-output-stream"])
+    assert (found.source.timeout_s, found.source.no_data_timeout_s, found.source.publish) == (0.1, inf, True)
+    assert found.source.stream is None and found.source.resend_delay_s == 60.0 and not found.source.acks
+
+
+def test_a_token_that_is_refused_is_told_before_anything_is_written(article, tmp_path):
     article[1] = "--asapo-token=of-another-beamtime"
     refused = indexamajig(*article, "-o", tmp_path / "o.stream")
     assert refused.returncode == 1 and "of-another-beamtime" not in refused.stderr

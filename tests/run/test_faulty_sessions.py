@@ -86,6 +86,16 @@ def test_worker_is_killed(tmp_path):
             assert "tried once again" in session.text
 
 
+def test_idle_workers_are_killed(tmp_path):
+    with Pusher([]) as idle, SessionProcess(tmp_path, zmq={"endpoint": idle.endpoint, "pull": True}) as session:
+        for n_killed in range(1, 8):
+            (worker,) = eventually(session.workers)
+            os.kill(worker, signal.SIGKILL)
+            eventually(lambda n=n_killed: session.text.count("while idle and is replaced") == n)
+        assert session.stop()[0] == 0
+        assert summary_of(session)["replaced_workers"] == 7
+
+
 def test_hung_worker_holds_nothing_up(tmp_path):
     with files(tmp_path, "a", "hang", *"bcdefghij", frame_timeout_s=1.0) as session:
         eventually(lambda: len(session.names()) == 10)

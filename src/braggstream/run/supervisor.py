@@ -38,7 +38,7 @@ from braggstream.run.server_link import ServerLink
 from braggstream.run.slots import SlotMemory
 
 MAX_FRUITLESS = 5
-"""So many workers in a row may die before they take a frame; then the run is given up."""
+"""So many workers in a row may die before they are ready for a frame; then the run is given up."""
 
 
 class WorkersBroken(BraggstreamError):
@@ -324,9 +324,11 @@ class Supervisor:
             self._fail(worker.task, "crash", f"{name} {ending} and is replaced; it was the frame's second time")
         elif worker.fate != "renewed":
             self.say(f"W{name[1:]} {ending} while idle and is replaced")
-            self._n_fruitless += 1
+            self._n_fruitless += not worker.is_ready  # One that was ready was killed from outside.
             if self._n_fruitless >= MAX_FRUITLESS:
-                raise WorkersBroken(f"workers cannot start: {self._n_fruitless} in a row ended without a frame")
+                raise WorkersBroken(
+                    f"workers cannot start: {self._n_fruitless} in a row ended before they were ready"
+                )
 
     def _fail(self, task: Task, reason: str, complaint: str) -> None:
         self._tried.discard(task.serial)
