@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.hdf5_plugins import BITSHUFFLE, decode_by_plugin
-from braggstream.formats.pixel_room import PixelRoom, as_writable
+from braggstream.formats.pixel_room import SPARE, PixelRoom, aligned_bytes, as_writable
 from braggstream.kernels.lz4 import HEAD, ITEM_BYTES, bitshuffled_lz4, framed_lz4, lz4_block, shuffled_block_bytes
 from braggstream.model.errors import DecodeError, MismatchError
 
@@ -66,8 +66,9 @@ class Decompressor:
         if algorithm == "deflate":
             return self._inflated(data, shape, kind, what)
         if algorithm == "bszstd":
-            parameters = (0, 0, kind.itemsize, 0, BITSHUFFLE_ZSTD)
-            return decode_by_plugin(BITSHUFFLE, parameters, data, n_bytes, what=what).view(kind).reshape(shape)
+            return self.by_plugin(
+                BITSHUFFLE, (0, 0, kind.itemsize, 0, BITSHUFFLE_ZSTD), data, shape, kind, what=what
+            )
         out = self.room.take(shape, kind)
         source = as_writable(np.frombuffer(data, np.uint8))
         flat = out.reshape(-1).view(np.uint8)
@@ -81,6 +82,14 @@ class Decompressor:
             raise DecodeError(f"{what}: the {algorithm} data are damaged, or are no {kind.str} array of {shape}")
         return out
 
+    def by_plugin(
+        self, code: int, values: tuple[int, ...], data: Bytes, shape: tuple[int, ...], dtype: Any, *, what: str
+    ) -> NDArray[Any]:
+        """Decode an array with the function of an HDF5 plugin, see `decode_by_plugin`."""
+        out = self.room.take(shape, dtype)
+        decode_by_plugin(code, values, data, out.reshape(-1).view(np.uint8), what=what)
+        return out
+
     def _unshuffled(self, source: NDArray[np.uint8], out: NDArray[np.uint8], item: int, what: str) -> bool:
         if item not in ITEM_BYTES:
             raise MismatchError(f"{what} has items of {item} bytes, expected 1, 2, 4 or 8")
@@ -90,7 +99,7 @@ class Decompressor:
         if block > MAX_BLOCK_BYTES:
             raise MismatchError(f"{what} has blocks of {block} bytes, at most {MAX_BLOCK_BYTES} are taken")
         if len(self._letters) < block:
-            self._scratch, self._letters = np.empty(block + 64, np.uint8), np.empty(block, np.uint8)
+            self._scratch, self._letters = aligned_bytes(block + SPARE), aligned_bytes(block)
         return bool(bitshuffled_lz4(source, self._scratch, self._letters, out, item) == len(out))
 
     def _inflated(self, data: Bytes, shape: tuple[int, ...], kind: np.dtype[Any], what: str) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.compressed import Decompressor
-from braggstream.formats.hdf5_plugins import BITSHUFFLE, BLOSC, ZSTD, decode_by_plugin
+from braggstream.formats.hdf5_plugins import BITSHUFFLE, BLOSC, ZSTD
 from braggstream.model.errors import DecodeError
 
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
@@ -123,8 +123,7 @@ class ChunkReader:
             return decode("lz4", data, shape, dtype, what=what)
         if code == BITSHUFFLE and values[4:5] == (BITSHUFFLE_LZ4,):
             return decode("bslz4", data, shape, dtype, what=what)
-        n_bytes = prod(shape) * dtype.itemsize
-        return decode_by_plugin(code, values, data, n_bytes, what=what).view(dtype).reshape(shape)
+        return self._decompressor.by_plugin(code, values, data, shape, dtype, what=what)
 
 
 def _bounds(place: Place) -> list[tuple[int, int]]:

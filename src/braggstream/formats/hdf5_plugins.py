@@ -23,9 +23,7 @@ REVERSE = 0x100
 """Flag of HDF5's filter functions: decode."""
 
 
-def decode_by_plugin(
-    code: int, values: tuple[int, ...], data: Any, n_bytes: int, *, what: str
-) -> NDArray[np.uint8]:
+def decode_by_plugin(code: int, values: tuple[int, ...], data: Any, out: NDArray[np.uint8], *, what: str) -> None:
     """Decode what a filter wrote.
 
     Parameters
@@ -36,8 +34,8 @@ def decode_by_plugin(
         Its parameters.
     data
         The compressed bytes.
-    n_bytes
-        How many bytes have to come out.
+    out
+        Takes the decoded bytes, exactly as many as it has.
     what
         What the data are called in complaints.
 
@@ -46,8 +44,8 @@ def decode_by_plugin(
     DecodeError
         The data are damaged, or have another size.
     """
-    _check_size(code, values, data, n_bytes, what=what)
-    return _by_plugin(code, values, data, n_bytes, what=what)
+    _check_size(code, values, data, len(out), what=what)
+    _by_plugin(code, values, data, out, what=what)
 
 
 def _check_size(code: int, values: tuple[int, ...], data: Any, n_bytes: int, *, what: str) -> None:
@@ -138,18 +136,18 @@ def _allocator() -> Any:
     return library
 
 
-def _by_plugin(code: int, values: tuple[int, ...], data: Any, n_bytes: int, *, what: str) -> NDArray[np.uint8]:
+def _by_plugin(code: int, values: tuple[int, ...], data: Any, out: NDArray[np.uint8], *, what: str) -> None:
     """Decode with a plugin's own function, which replaces the buffer that it is given."""
     library, function = _allocator(), _plugin_function(code)
     n_stored = len(data)
     buffer = ctypes.c_void_p(library.malloc(max(1, n_stored)))
     try:
-        ctypes.memmove(buffer, bytes(data), n_stored)
+        ctypes.memmove(buffer, np.frombuffer(data, np.uint8).ctypes.data, n_stored)
         size = ctypes.c_size_t(n_stored)
         parameters = (ctypes.c_uint * len(values))(*values)
         n_decoded = function(REVERSE, len(values), parameters, n_stored, ctypes.byref(size), ctypes.byref(buffer))
-        if n_decoded != n_bytes:
+        if n_decoded != len(out):
             raise DecodeError(f"{what}: the data of filter {code} are damaged")
-        return np.frombuffer(bytearray(ctypes.string_at(buffer, n_bytes)), np.uint8)
+        ctypes.memmove(out.ctypes.data, buffer, len(out))
     finally:
         library.free(buffer)

@@ -19,6 +19,17 @@ _VECTOR = ir.VectorType(_BYTE, 16)
 
 
 @intrinsic
+def load1(_typing: Any, array: Any, place: Any) -> Any:
+    """Give one byte; unlike an index, `place` is not looked at whether it counts from the end."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        return builder.zext(builder.load(pointer), _WORD)
+
+    return types.int64(array, types.int64), emit
+
+
+@intrinsic
 def load8(_typing: Any, array: Any, place: Any) -> Any:
     """Give the eight bytes from `place` on as one word."""
 
@@ -112,6 +123,39 @@ def gather_bits(_typing: Any, planes: Any, at: Any, stride: Any, letters: Any, p
         return context.get_dummy_value()
 
     return types.void(planes, types.int64, types.int64, letters, types.int64), emit
+
+
+def _widening(n_bytes: int) -> Any:
+    """Make the function for items of so many bytes."""
+
+    @intrinsic
+    def widen(_typing: Any, letters: Any, at: Any, out: Any, place: Any, shift: Any, is_first: Any) -> Any:
+        """Make eight items of eight bytes, each shifted; the first byte of an item sets it, others are added."""
+
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            items = ir.VectorType(ir.IntType(8 * n_bytes), 8)
+            pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+            narrow = builder.load(builder.bitcast(pointer, ir.VectorType(_BYTE, 8).as_pointer()), align=1)
+            pointer = _pointer(context, builder, signature.args[2], arguments[2], arguments[3])
+            target = builder.bitcast(pointer, items.as_pointer())
+            by = builder.trunc(arguments[4], items.element) if n_bytes < 8 else arguments[4]
+            each = ir.Constant(items, ir.Undefined)
+            for lane in range(8):
+                each = builder.insert_element(each, by, ir.Constant(ir.IntType(32), lane))
+            wide = builder.shl(builder.zext(narrow, items), each)
+            with builder.if_else(arguments[5]) as (sets, adds):
+                with sets:
+                    builder.store(wide, target, align=1)
+                with adds:
+                    builder.store(builder.or_(wide, builder.load(target, align=1)), target, align=1)
+            return context.get_dummy_value()
+
+        return types.void(letters, types.int64, out, types.int64, types.int64, types.boolean), emit
+
+    return widen
+
+
+widen2, widen4, widen8 = _widening(2), _widening(4), _widening(8)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:

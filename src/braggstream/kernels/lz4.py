@@ -13,7 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels._jit import inline_jit, jit
-from braggstream.kernels._memory import copy, copy16, fill, gather_bits, load8, store8
+from braggstream.kernels._memory import (
+    copy,
+    copy16,
+    fill,
+    gather_bits,
+    load1,
+    load8,
+    store8,
+    widen2,
+    widen4,
+    widen8,
+)
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -22,6 +33,8 @@ BROKEN = -1
 """What decoders give for bytes that are not what they should be."""
 WIDE = 16
 """Bytes that are copied at once, beyond the end of what is wanted, where there is room."""
+SHORT = 64
+"""Up to so many bytes are copied here; for more, calling what the system has for that pays."""
 HEAD = 12
 """Bytes before the first block: total and block size."""
 DEFAULT_BLOCK_BYTES = 8192
@@ -33,14 +46,14 @@ def big_endian(source: Bytes, start: int, n_bytes: int) -> int:
     """Read an unsigned number; the caller has checked that it is there."""
     number = 0
     for place in range(start, start + n_bytes):
-        number = (number << 8) | source[place]
+        number = (number << 8) | load1(source, place)
     return number
 
 
 @inline_jit
 def copy_literals(source: Bytes, at: int, out: Bytes, place: int, length: int) -> None:
     """Copy bytes; where both arrays have room beyond them, sixteen at a time."""
-    if length <= 64 and at + length + WIDE <= len(source) and place + length + WIDE <= len(out):
+    if length <= SHORT and at + length + WIDE <= len(source) and place + length + WIDE <= len(out):
         for n in range(0, length, WIDE):
             copy16(out, place + n, source, at + n)
     else:
@@ -57,19 +70,22 @@ def copy_match(out: Bytes, place: int, offset: int, length: int) -> None:
     elif offset >= WIDE:
         for n in range(0, length, WIDE):
             copy16(out, place + n, out, first + n)
-    elif offset == 1:
+    elif offset >= 8:
+        for n in range(0, length, 8):
+            store8(out, place + n, load8(out, first + n))
+    elif offset == 1 and length > SHORT:
         fill(out, place, length, out[first])
     else:
-        for n in range(8):
-            out[place + n] = out[first + n]
-        if 8 % offset == 0:
-            word = load8(out, place)
-            for n in range(8, length, 8):
-                store8(out, place + n, word)
-        else:
-            back = offset * ((7 + offset) // offset)
-            for n in range(8, length, 8):
-                store8(out, place + n, load8(out, place + n - back))
+        # A word with the period; of it as many bytes count as there are whole periods in it.
+        bits = np.uint64(8 * offset)
+        word = load8(out, first) & ((np.uint64(1) << bits) - np.uint64(1))
+        word |= word << bits
+        if offset < 4:
+            word |= word << (bits + bits)
+        if offset == 1:
+            word |= word << (bits << np.uint64(2))
+        for n in range(0, length, 8 // offset * offset):
+            store8(out, place + n, word)
 
 
 @jit
@@ -92,7 +108,7 @@ def lz4_block(source: Bytes, start: int, stop: int, out: Bytes, first: int, last
         return BROKEN
     at, place = start, first
     while at < stop:
-        token = int(source[at])
+        token = load1(source, at)
         at += 1
         length = token >> 4
         if length == 15:
@@ -100,7 +116,7 @@ def lz4_block(source: Bytes, start: int, stop: int, out: Bytes, first: int, last
             while more == 255:
                 if at >= stop:
                     return BROKEN
-                more = int(source[at])
+                more = load1(source, at)
                 at += 1
                 length += more
         if length > stop - at or length > last - place:
@@ -112,7 +128,7 @@ def lz4_block(source: Bytes, start: int, stop: int, out: Bytes, first: int, last
             return place - first
         if stop - at < 2:
             return BROKEN
-        offset = int(source[at]) | (int(source[at + 1]) << 8)
+        offset = load1(source, at) | (load1(source, at + 1) << 8)
         at += 2
         length = token & 15
         if length == 15:
@@ -120,7 +136,7 @@ def lz4_block(source: Bytes, start: int, stop: int, out: Bytes, first: int, last
             while more == 255:
                 if at >= stop:
                     return BROKEN
-                more = int(source[at])
+                more = load1(source, at)
                 at += 1
                 length += more
         length += 4
@@ -192,25 +208,55 @@ def is_zero(planes: Bytes, first: int, n_bytes: int) -> bool:
 
 
 @inline_jit
-def unshuffle(planes: Bytes, n_items: int, letters: Bytes, out: Array) -> None:
-    """Turn bit planes into items; groups of planes that are all zero, as those of high bits are, cost little."""
-    is_empty = True
-    for byte in range(out.itemsize):
-        first = byte * n_items
-        if is_zero(planes, first, n_items):
+def unshuffle1(planes: Bytes, n_items: int, letters: Bytes, out: Bytes, place: int) -> None:
+    """Turn bit planes into items of one byte, from `place` on."""
+    gather_byte(planes, 0, n_items // 8, letters)
+    copy(out, place, letters, 0, n_items)
+
+
+@inline_jit
+def unshuffle2(planes: Bytes, n_items: int, letters: Bytes, out: Bytes, place: int) -> None:
+    """Turn bit planes into items of two bytes; groups of planes that are all zero cost little."""
+    is_first = True
+    for byte in range(2):
+        if is_zero(planes, byte * n_items, n_items):
             continue
-        gather_byte(planes, first, n_items // 8, letters)
-        shift = out.dtype.type(8 * byte)
-        if is_empty:
-            for item in range(n_items):
-                out[item] = out.dtype.type(letters[item]) << shift
-        else:
-            for item in range(n_items):
-                out[item] |= out.dtype.type(letters[item]) << shift
-        is_empty = False
-    if is_empty:
-        for item in range(n_items):
-            out[item] = 0
+        gather_byte(planes, byte * n_items, n_items // 8, letters)
+        for n in range(0, n_items, 8):
+            widen2(letters, n, out, place + 2 * n, 8 * byte, is_first)
+        is_first = False
+    if is_first:
+        fill(out, place, 2 * n_items, np.uint8(0))
+
+
+@inline_jit
+def unshuffle4(planes: Bytes, n_items: int, letters: Bytes, out: Bytes, place: int) -> None:
+    """The same for items of four bytes."""
+    is_first = True
+    for byte in range(4):
+        if is_zero(planes, byte * n_items, n_items):
+            continue
+        gather_byte(planes, byte * n_items, n_items // 8, letters)
+        for n in range(0, n_items, 8):
+            widen4(letters, n, out, place + 4 * n, 8 * byte, is_first)
+        is_first = False
+    if is_first:
+        fill(out, place, 4 * n_items, np.uint8(0))
+
+
+@inline_jit
+def unshuffle8(planes: Bytes, n_items: int, letters: Bytes, out: Bytes, place: int) -> None:
+    """The same for items of eight bytes."""
+    is_first = True
+    for byte in range(8):
+        if is_zero(planes, byte * n_items, n_items):
+            continue
+        gather_byte(planes, byte * n_items, n_items // 8, letters)
+        for n in range(0, n_items, 8):
+            widen8(letters, n, out, place + 8 * n, 8 * byte, is_first)
+        is_first = False
+    if is_first:
+        fill(out, place, 8 * n_items, np.uint8(0))
 
 
 @jit
@@ -251,15 +297,14 @@ def bitshuffled_lz4(source: Bytes, scratch: Bytes, letters: Bytes, out: Bytes, i
         if stored > len(source) - at or lz4_block(source, at, at + stored, scratch, 0, n_bytes) != n_bytes:
             return BROKEN
         at += stored
-        target = out[place * item : place * item + n_bytes]
         if item == 4:
-            unshuffle(scratch, n_items, letters, target.view(np.uint32))
+            unshuffle4(scratch, n_items, letters, out, 4 * place)
         elif item == 2:
-            unshuffle(scratch, n_items, letters, target.view(np.uint16))
+            unshuffle2(scratch, n_items, letters, out, 2 * place)
         elif item == 8:
-            unshuffle(scratch, n_items, letters, target.view(np.uint64))
+            unshuffle8(scratch, n_items, letters, out, 8 * place)
         else:
-            unshuffle(scratch, n_items, letters, target)
+            unshuffle1(scratch, n_items, letters, out, place)
         place += n_items
     first = whole * item
     if len(source) - at < len(out) - first:
