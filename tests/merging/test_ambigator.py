@@ -9,7 +9,9 @@ from braggstream.formats.stream_columns import read_observations
 from braggstream.model.index_operators import parse_operator
 from braggstream.model.observations import joined
 from braggstream.model.point_group import point_group
-from braggstream.steps.merging.ambiguity import comparable_reflections, resolve_ambiguity
+from braggstream.steps.merging import ambiguity
+from braggstream.steps.merging.ambiguity import resolve_ambiguity
+from braggstream.steps.merging.ambiguity_data import comparable_reflections
 from braggstream.steps.merging.pair_correlations import pair_correlations
 from merging.ambiguous_crystals import ambiguous_crystals, stream_text
 
@@ -41,6 +43,13 @@ def test_500_crystals_are_resolved(five_hundred):
     f, g = found.passes[-1]
     assert np.nanmean(f) > np.nanmean(g) + 0.3
     assert found.labels.mean() <= 0.5
+
+
+def test_many_crystals_are_compared_with_a_part_of_them(five_hundred, monkeypatch):
+    observations, truth = five_hundred
+    monkeypatch.setattr(ambiguity, "MOST_FOR_VECTOR", 200)
+    found = resolved(observations, n_passes=2)
+    assert found.is_resolved and part_right(found.labels, truth) >= 0.97 and len(found.labels) == 500
 
 
 def test_weak_crystals_are_resolved():

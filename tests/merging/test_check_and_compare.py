@@ -100,6 +100,7 @@ def test_other_tests_write_their_tables(made, capsys):
         (["check_hkl", "1.hkl", "-p", "x.cell", "--ltest"], "--ltest needs --ignore-negs or --zero-negs"),
         (["check_hkl", "1.hkl", "-p", "x.cell", "-y", "422"], "1.hkl: does not have symmetry 422"),
         (["check_hkl", "1.hkl", "-p", "x.cell", "-y", "5"], "'5' is no point group"),
+        (["check_hkl", "1.hkl", "-p", "x.cell", "--highres=0.001"], "more than can be listed"),
         (["check_hkl", "nowhere.hkl", "-p", "x.cell"], "nowhere.hkl: "),
         (["compare_hkl", "1.hkl", "-p", "x.cell"], "compare_hkl: expected two lists"),
         (["compare_hkl", "1.hkl", "2.hkl"], "a unit cell is needed: give it with -p"),

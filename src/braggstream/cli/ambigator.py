@@ -19,14 +19,8 @@ from braggstream.model.errors import UserError
 from braggstream.model.index_operators import ambiguity_operators, operator_text, parse_operators
 from braggstream.model.observations import Observations
 from braggstream.model.point_group import LACKS_AXIS, point_group
-from braggstream.steps.merging.ambiguity import (
-    LEAST_AGREEMENT,
-    ComparableReflections,
-    Labels,
-    Resolution,
-    comparable_reflections,
-    resolve_ambiguity,
-)
+from braggstream.steps.merging.ambiguity import LEAST_AGREEMENT, Labels, Resolution, resolve_ambiguity
+from braggstream.steps.merging.ambiguity_data import ComparableReflections, comparable_reflections
 
 PROGRAM = Program(
     name="ambigator",

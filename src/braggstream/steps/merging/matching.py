@@ -17,6 +17,13 @@ def index_keys(hkl: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.asarray((h << 2 * _BITS) | (k << _BITS) | ell, np.int64)
 
 
+def indices_of(keys: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Give the reflections of keys, int32[n, 3]."""
+    mask = (1 << _BITS) - 1
+    columns = (keys >> 2 * _BITS, (keys >> _BITS) & mask, keys & mask)
+    return np.column_stack([column - _OFFSET for column in columns]).astype(np.int32)
+
+
 def positions(wanted: NDArray[np.integer], among: NDArray[np.integer]) -> NDArray[np.intp]:
     """Tell where reflections, int[n, 3], stand in a list, int[m, 3]; -1 where they do not, intp[n]."""
     if not len(among):

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.steps.merging.ambiguity import FEWEST_REFLECTIONS, ComparableReflections
+from braggstream.steps.merging.ambiguity import FEWEST_REFLECTIONS
+from braggstream.steps.merging.ambiguity_data import ComparableReflections
 
 Matrix = NDArray[np.float32]
 
@@ -40,7 +41,7 @@ def only_some(matrix: Matrix, n_partners: int, rng: np.random.Generator) -> Matr
     return np.where(order < n_partners, matrix, np.float32(0.0))
 
 
-def _dense(data: ComparableReflections, index: NDArray[np.int64], first: int) -> tuple[Matrix, Matrix]:
+def _dense(data: ComparableReflections, index: NDArray[np.int32], first: int) -> tuple[Matrix, Matrix]:
     """Values of some crystals, and which of them are there, float32[n_crystals, n_members]."""
     some = (data.crystal >= first) & (data.crystal < first + BLOCK)
     shape = (min(BLOCK, data.n_crystals - first), len(data.hkl))

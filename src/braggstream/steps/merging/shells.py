@@ -1,14 +1,19 @@
 """Resolution shells of equal volume, and the reflections that are possible in them (spec: merging, 5.2)."""
 
 from dataclasses import dataclass
+from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.model.cell import UnitCell
+from braggstream.model.errors import UserError
 from braggstream.model.point_group import PointGroup, is_absent
 
 FloatArray = NDArray[np.float64]
+
+MOST_POINTS = 3e8
+"""Points of the reciprocal lattice that are looked at; each takes some tens of nanoseconds."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,7 +68,15 @@ def possible_reflections(cell: UnitCell, group: PointGroup, low: float, high: fl
     -------
     int32[n, 3]
         Representatives in the asymmetric unit, in ascending order of h, then k, then l.
+
+    Raises
+    ------
+    UserError
+        There are too many.
     """
+    n_points = 4.0 / 3.0 * pi * high**3 * cell.volume
+    if n_points > MOST_POINTS:
+        raise UserError(f"up to {1.0 / high:.3g} Å there are {n_points:.1e} reflections, more than can be listed")
     most = [int(np.floor(high * length * (1.0 + 1e-12))) for length in cell.parameters[:3]]
     k, ell = (axis.ravel() for axis in np.mgrid[-most[1] : most[1] + 1, -most[2] : most[2] + 1])
     found = [np.zeros((0, 3), np.int32)]
