@@ -8,6 +8,7 @@ from math import inf
 import h5py
 import msgpack
 import pytest
+import seedee
 
 from braggstream.cli.asapo_options import asapo_service, asapo_token
 from braggstream.cli.indexamajig import understand
@@ -91,6 +92,26 @@ def test_the_command_line_of_the_article(still_set, service, article, tmp_path):
     for path in written:
         assert token.encode() not in path.read_bytes(), path
     assert b"--asapo-token=***" in session.stream.read_bytes()
+
+
+def test_seedee_arrays_with_headers_beside_them(still_set, service, article, tmp_path):
+    """Written by the official package; wavelength and camera length come from the metadata."""
+    sender = Sender(service)
+    with h5py.File(still_set.frames) as file:
+        images, energy = file["entry/data/data"][:4], float(file["entry/photon_energy"][0])
+    for number, image in enumerate(images, start=1):
+        payload, description = seedee.serialize(image, seedee.COMPRESSION_BITSHUFFLE)
+        meta = {"_data_format": description, "beam_energy": energy, "detector_distance": DISTANCE}
+        sender.producer.send(
+            number, f"run3/{number}.seedee", bytes(payload), meta, ingest_mode=CACHE_ONLY, stream="run3"
+        )
+    sender.wait()
+    sender.finish("run3", len(images))
+    with Running(tmp_path, *article, "--data-format=seedee", "--no-data-timeout=1") as session:
+        assert session.process.wait(60) == 0, session.text
+    chunks = sorted(read_stream(session.stream), key=lambda chunk: chunk.identity.serial)
+    assert [chunk.identity.filename for chunk in chunks] == [f"run3/{n}.seedee" for n in range(1, 5)]
+    assert any(chunk.crystals for chunk in chunks)
 
 
 def test_a_session_that_is_killed_is_gone_on_with(still_set, service, article, tmp_path):
