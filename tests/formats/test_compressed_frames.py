@@ -223,3 +223,20 @@ def test_a_bomb_in_a_streamed_file():
     assert isinstance(load(payload), FrameError)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22
     tracemalloc.stop()
+
+
+def test_one_frame_of_many_in_a_chunk_is_left_to_hdf5_and_its_cache(tmp_path):
+    with h5py.File(io.BytesIO(), "w") as file:
+        many = file.create_dataset("many", (16, 40, 60), "u2", chunks=(16, 40, 60), **FILTERS["bslz4"])
+        tiles = file.create_dataset("tiles", (16, 40, 60), "u2", chunks=(1, 20, 30), **FILTERS["bslz4"])
+        place = (3, slice(0, 40), slice(0, 60))
+        assert not is_read_here(many, place, filters_of(many), leaves_small=True)
+        assert is_read_here(many, place, filters_of(many))
+        assert is_read_here(tiles, place, filters_of(tiles), leaves_small=True)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("image", data=frames("<u4", (6, 41, 61)), chunks=(6, 41, 61), **FILTERS["bslz4"])
+    loader = FrameLoader(GEOMETRY, FrameSettings())
+    for number in range(6):
+        slot = FileSlot(filename=str(tmp_path / "a.h5"), event=f"//{number}", serial=1)
+        assert np.array_equal(loader.from_file(slot).panel_pixels(0), frames("<u4", (6, 41, 61))[number])
+    loader.close()

@@ -23,6 +23,8 @@ LZ4 = 32004
 BITSHUFFLE_LZ4 = 2
 """Value of bitshuffle's parameter for its compression."""
 KNOWN = {DEFLATE, SHUFFLE, CHECKSUM, LZ4, BITSHUFFLE, BLOSC, ZSTD}
+MOST_WASTE = 4
+"""At most so many times the wanted pixels are decoded here."""
 MAX_CHUNKS = 4096
 """A part that touches more chunks is left to HDF5, which has a cache for small ones."""
 
@@ -45,9 +47,21 @@ def is_filtered(dataset: h5py.Dataset) -> bool:
     return dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
 
 
-def is_read_here(dataset: h5py.Dataset, place: Place, stages: list[Stage] | None) -> bool:
-    """Whether a part of a dataset is read faster chunk by chunk."""
-    return bool(stages) and 0 < _n_touched(_bounds(place), dataset.chunks) <= MAX_CHUNKS
+def is_read_here(
+    dataset: h5py.Dataset, place: Place, stages: list[Stage] | None, *, leaves_small: bool = False
+) -> bool:
+    """Whether a part of a dataset is read chunk by chunk.
+
+    `leaves_small` leaves parts that are much smaller than the chunks they touch to HDF5, whose cache serves the
+    next ones: one frame of many in a chunk, one number of a list.
+    """
+    if not stages:
+        return False
+    bounds = _bounds(place)
+    n_chunks = _n_touched(bounds, dataset.chunks)
+    n_wanted = prod(stop - start for start, stop in bounds)
+    is_waste = leaves_small and n_chunks * prod(dataset.chunks) > MOST_WASTE * n_wanted
+    return 0 < n_chunks <= MAX_CHUNKS and not is_waste
 
 
 class ChunkReader:

@@ -141,7 +141,7 @@ def read_array(
     would have to be left to HDF5, which takes as much memory for them as the file asks for.
     """
     stages = filters_of(dataset)
-    if stages and is_read_here(dataset, place, stages):
+    if stages and is_read_here(dataset, place, stages, leaves_small=not only_inside):
         return (reader or ChunkReader(Decompressor())).read(dataset, place, stages)
     if only_inside and is_filtered(dataset):
         raise MismatchError(f"{dataset.name} is compressed in a way that streamed files may not use")

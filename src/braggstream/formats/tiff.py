@@ -18,7 +18,7 @@ from braggstream.model.errors import DecodeError, MismatchError
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_TAGS = 4096
-MAX_SEGMENTS = 1 << 20
+MAX_SEGMENTS = 1 << 16
 
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, ROWS = 256, 257, 258, 259, 277, 278
 STRIPS, STRIP_BYTES, PREDICTOR, FORMAT = 273, 279, 317, 339

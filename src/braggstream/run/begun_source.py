@@ -74,4 +74,6 @@ def wait_for_start(socket: ZmqSource, say: Callable[[str], None]) -> SeriesMessa
             socket.give_back(bytes(payload))
             return start
         n_left_out += 1
+        if n_left_out == 1:
+            say("Messages come that are no start message: they are left out until the next series begins.")
     raise AssertionError("a socket without end has ended")
