@@ -191,7 +191,7 @@ def _messages(source: ZmqSource, patience: float) -> Iterator[Message]:
         kind = kind_of(payload)
         if kind == "start":
             start = SeriesStart(payload=bytes(payload), number=1 if start is None else start.number + 1)
-        elif kind != "end":
+        elif kind in (None, "image"):
             n_frames += 1
             yield Message(payload=payload, serial=n_frames, start=start)
 

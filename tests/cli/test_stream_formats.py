@@ -293,6 +293,7 @@ def start_and_images(n_images):
     values = np.random.default_rng(1).poisson(4, (64, 64)).astype("<u4")
     array = cbor2.CBORTag(40, [[64, 64], cbor2.CBORTag(70, values.tobytes())])
     yield cbor2.dumps({"type": "start"} | told | stated)
+    yield cbor2.dumps({"type": "calibration"} | told | {"data": {"pedestal": array}})
     for number in range(n_images):
         yield cbor2.dumps({"type": "image"} | told | {"image_id": number, "data": {"default": array}})
     yield cbor2.dumps({"type": "end"} | told)

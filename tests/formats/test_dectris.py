@@ -1,10 +1,13 @@
 """DECTRIS streams and Jungfraujoch's: what real detectors sent, what other encoders write, and damage."""
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
 import cbor2
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +35,10 @@ def joined(parts):
 def typed(values, tag, algorithm="bslz4"):
     if algorithm == "none":
         data = values.tobytes()
+    elif algorithm == "bszstd":
+        data = cbor2.CBORTag(
+            56500, ["bszstd", values.itemsize, chunk_of(values, hdf5plugin.Bitshuffle(cname="zstd"))]
+        )
     elif algorithm == "lz4":
         data = cbor2.CBORTag(56500, ["lz4", 0, framed_lz4(values)])
     else:
@@ -40,13 +47,12 @@ def typed(values, tag, algorithm="bslz4"):
 
 
 def framed_lz4(values):
-    import io
+    return chunk_of(values, hdf5plugin.LZ4(nbytes=1024))
 
-    import h5py
-    import hdf5plugin
 
+def chunk_of(values, filters):
     with h5py.File(io.BytesIO(), "w") as file:
-        stored = file.create_dataset("x", data=values, chunks=values.shape, **hdf5plugin.LZ4(nbytes=1024))
+        stored = file.create_dataset("x", data=values, chunks=values.shape, **filters)
         return bytes(stored.id.read_direct_chunk((0, 0))[1])
 
 
@@ -127,7 +133,7 @@ def test_real_messages_of_version_1():
     assert kind_of(bytes(messages[4][0])) == "end"  # A single part, as it comes where nothing joins it.
 
 
-@pytest.mark.parametrize("algorithm", ["bslz4", "lz4", "none"])
+@pytest.mark.parametrize("algorithm", ["bslz4", "lz4", "none", "bszstd"])
 @pytest.mark.parametrize(
     ("dtype", "tag"), [("u1", 64), ("<u2", 69), ("<u4", 70), ("<i4", 78), (">u4", 66), ("<f4", 85), ("<i2", 77)]
 )

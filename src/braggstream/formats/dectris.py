@@ -2,7 +2,7 @@
 
 A series is a start message, images and an end message.  Version 2 is described in DECTRIS' public documentation
 (stream_v2 and tag 56500), typed arrays in RFC 8746; version 1 in the SIMPLON API reference.  Jungfraujoch sends
-what is close to version 2.  Nothing is decompressed before it is asked for.
+what is close to version 2 (its documentation: CBOR messages).  Nothing is decompressed before it is asked for.
 """
 
 import re
@@ -29,13 +29,16 @@ TYPES = {64: "u1", 65: ">u2", 66: ">u4", 67: ">u8", 68: "u1", 69: "<u2", 70: "<u
 TYPES |= {74: ">i4", 75: ">i8", 77: "<i2", 78: "<i4", 79: "<i8", 80: ">f2", 81: ">f4", 82: ">f8", 84: "<f2"}
 TYPES |= {85: "<f4", 86: "<f8"}
 """Tags of typed arrays (RFC 8746, 2.1)."""
-ALGORITHMS = ("bslz4", "lz4")
+ALGORITHMS = ("bslz4", "lz4", "bszstd")
 MAX_JSON = 1 << 22
 MAX_CHANNELS = 32
 ONLY_CHANNEL = "image"
 """Name of the one channel of version 1."""
 
 Kind = Literal["start", "image", "end"]
+OtherKind = Literal["calibration", "metadata"]
+OTHER_KINDS = ("calibration", "metadata")
+"""Messages of Jungfraujoch that are neither frames nor needed here."""
 
 ALIASES = (
     ("incident_wavelength", "wavelength"),
@@ -89,7 +92,7 @@ class SeriesMessage:
     """Peaks as Jungfraujoch sends them."""
 
 
-def kind_of(payload: memoryview | bytes) -> Kind | None:
+def kind_of(payload: memoryview | bytes) -> Kind | OtherKind | None:
     """Tell what a message of a series is, by its first bytes; None where it is no such message."""
     try:
         if is_joined(payload):
@@ -98,7 +101,7 @@ def kind_of(payload: memoryview | bytes) -> Kind | None:
             reader = CborReader(payload)
             if reader.map_start() != 0 and reader.item() == "type":
                 kind = reader.item()
-                return kind if kind in _HTYPES.values() else None
+                return kind if kind in (*_HTYPES.values(), *OTHER_KINDS) else None
         if bytes(payload[:1]) == b"{":
             return _HTYPES.get(str(_json(payload, 4096).get("htype", "")).partition("-")[0])
     except DecodeError:
@@ -163,8 +166,8 @@ def _packed_array(item: Any, what: str) -> PackedArray:
             raise DecodeError(f"{what} is not compressed as tag {COMPRESSED} says")
         algorithm, item_bytes, data = data.value
         if algorithm not in ALGORITHMS:
-            raise MismatchError(f"{what} is compressed with {str(algorithm)[:40]!r}, expected bslz4 or lz4")
-        if algorithm == "bslz4" and item_bytes != np.dtype(TYPES[typed.tag]).itemsize:
+            raise MismatchError(f"{what} is compressed with {str(algorithm)[:40]!r}, expected bslz4, bszstd or lz4")
+        if algorithm != "lz4" and item_bytes != np.dtype(TYPES[typed.tag]).itemsize:
             raise MismatchError(f"{what} is shuffled for items of {str(item_bytes)[:20]} bytes, its type is not")
     if not isinstance(data, memoryview):
         raise DecodeError(f"{what} has no bytes")

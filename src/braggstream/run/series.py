@@ -7,7 +7,7 @@ decoded by the parent.
 
 from collections.abc import Callable, Iterable
 
-from braggstream.formats.dectris import SeriesMessage, kind_of, read_series_message
+from braggstream.formats.dectris import OTHER_KINDS, SeriesMessage, kind_of, read_series_message
 from braggstream.formats.wire import MessageTask
 from braggstream.model.data_formats import OF_SERIES
 from braggstream.model.errors import FrameError
@@ -24,6 +24,7 @@ class SeriesKeeper:
         self._memory = memory
         self._say = say
         self._free = list(slots)
+        self._has_told_others = False
         self._number = 0
         self._current: tuple[int, int] | None = None
         """Slot and size of the start message that arrived last."""
@@ -38,6 +39,11 @@ class SeriesKeeper:
     def take(self, payload: memoryview | bytes) -> bool:
         """Take a start or end message; gives False for all others, also for those that cannot be understood."""
         kind = kind_of(payload)
+        if kind in OTHER_KINDS:
+            if not self._has_told_others:
+                self._say(f"Messages of type {kind} are no frames: they are left out.")
+            self._has_told_others = True
+            return True
         if kind not in ("start", "end"):
             return False
         try:
