@@ -164,11 +164,10 @@ def test_a_killed_session_goes_on_without_loss_and_without_doubles(tmp_path, ser
     send(sender, "run1", range(1, 61), name="slow:0.03")
     sender.finish("run1", 60)
     options = {"acks": True, "n_workers": 2, "output": {"append": True}}
-    for n_done in (15, 40):
-        with AsapoSession(tmp_path, service, **options) as session:
-            eventually(lambda s=session, n=n_done: len(s.messages()) >= n)
-            os.kill(session.process.pid, signal.SIGKILL)
-            session.wait()
+    with AsapoSession(tmp_path, service, **options) as session:
+        eventually(lambda: len(session.messages()) >= 20)
+        os.kill(session.process.pid, signal.SIGKILL)
+        session.wait()
     with AsapoSession(tmp_path, service, **options) as session:
         status, _ = session.ended()
     assert status == 0, session.text
@@ -216,16 +215,15 @@ def test_what_comes_again_is_not_processed_again(tmp_path, service, sender):
     assert summary["asapo"]["again"] > 0 and summary["frames"]["received"] == 8
 
 
-@pytest.mark.parametrize("acks", [False, True])
-def test_a_stopped_session_hands_back_what_it_has_not_processed(tmp_path, service, sender, acks):
+def test_a_stopped_session_hands_back_what_it_has_not_processed(tmp_path, service, sender):
     send(sender, "run1", range(1, 31), name="slow:0.05")
     sender.finish("run1", 30)
-    with AsapoSession(tmp_path, service, n_workers=1, acks=acks) as session:
+    with AsapoSession(tmp_path, service, n_workers=1) as session:
         eventually(lambda: len(session.messages()) > 3)
         session.send()
         assert session.wait() == 0
         first = session.messages()
-    with AsapoSession(tmp_path, service, n_workers=4, acks=acks) as session:
+    with AsapoSession(tmp_path, service, n_workers=4) as session:
         assert session.wait() == 0
     assert len(first) < 20
     assert sorted(session.messages()) == numbered("run1", 30)
@@ -255,14 +253,6 @@ def test_a_service_that_is_not_there_yet_is_waited_for(tmp_path, service, sender
         service.start()
         assert session.wait() == 0
     assert session.messages() == numbered("run1", 1)
-
-
-def test_a_wrong_token_ends_the_session_with_one_line(tmp_path, service):
-    with AsapoSession(tmp_path, service, token="not-a-token-at-all") as session:
-        assert session.wait() == 1
-    (line,) = [line for line in session.text.splitlines() if line.startswith("indexamajig: ")]
-    assert f"--asapo-endpoint={service.endpoint}: refused" in line and f"--asapo-beamtime={BEAMTIME}" in line
-    assert "not-a-token-at-all" not in session.text
 
 
 def test_a_protocol_that_is_not_served_ends_the_session_with_one_line(tmp_path, service):

@@ -37,6 +37,8 @@ FAREWELL_S = 5.0
 """So long acknowledgements and output may take when the session ends."""
 WIND_DOWN_S = 3.0
 """A session that is stopped waits so long for messages on their way, beyond the time limit of a question."""
+PROBE_S = 5.0
+"""So long the service may take for its first answer before the session goes on without it."""
 JOURNAL_S = 5.0
 """The journal of the group is written so often."""
 SILENCE_S = 10.0
@@ -111,14 +113,30 @@ class AsapoIntake:
                 wake=self._wake_session,
             )
             self._client = AsapoClient(settings.service, timeout_s=settings.timeout_s)
-            with contextlib.suppress(SourceError):  # What is away now may come.
-                self._client.size(settings.stream or "default")
+            self._probe()
             self._journal: Journal | None = Journal(settings.service, settings.group, output.stream_file)
             if settings.publish:
                 self._publisher = AsapoPublisher(settings, say=self._say, done=self._published)
         except BaseException:
             self._close_pipe()
             raise
+
+    def _probe(self) -> None:
+        """Ask the service once; raises `UserError` where it refuses.  One that is away, or hangs, may come."""
+        client = AsapoClient(self._settings.service, timeout_s=self._settings.timeout_s)
+        refusals: list[UserError] = []
+
+        def ask() -> None:
+            try:
+                client.size(self._settings.stream or "default")
+            except UserError as refusal:
+                refusals.append(refusal)
+            except SourceError:
+                return
+
+        self._background(ask, PROBE_S)
+        if refusals:
+            raise refusals[0]
 
     def open(self) -> None:
         """Begin to ask for messages."""
@@ -266,6 +284,8 @@ class AsapoIntake:
         self._background(lambda: self._hand_back([key for key in left if not self._is_done(key)]), patience_s)
         if self._writing is not None:
             self._writing.join(patience_s)
+        if self._source.n_again:
+            self._say(f"{self._source.n_again} messages came again and were not processed a second time.")
         if self._source.n_known:
             self._say(f"{self._source.n_known} messages were left out: the stream file has their chunks already.")
         self._tell()
