@@ -97,6 +97,24 @@ def test_failures_without_a_number_are_not_lost_as_well():
     assert ledger.n_lost == 2
 
 
+@given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))
+def test_what_was_sent_is_received_or_lost(lost_ones, left_out, unreadable):
+    """Frames 0 to 61 are sent; some never arrive, some are sampled out, some cannot be read."""
+    left_out, unreadable = left_out - lost_ones, unreadable - lost_ones - left_out
+    ledger = Ledger()
+    for number in sorted(set(range(62)) - lost_ones):
+        if number in left_out:
+            ledger.sample_out(1)
+        else:
+            ledger.receive()
+            ledger.settle(outcome("failed", reason="decode") if number in unreadable else outcome(sender_number=number))
+    frames = ledger.as_dict()["frames"]
+    assert frames["sent"] == 62 == frames["received"] + frames["lost"]
+    assert (frames["lost"], frames["sampled_out"]) == (len(lost_ones), len(left_out))
+    assert frames["received"] == frames["written"] + frames["failed"] + frames["sampled_out"]
+    assert f"{len(lost_ones)} lost before they arrived, 62 sent." in ledger.ledger_line()
+
+
 def test_complaints_are_kept_by_reason_and_bounded():
     ledger = Ledger()
     for number in range(100):

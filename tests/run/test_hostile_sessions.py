@@ -8,6 +8,7 @@ from itertools import cycle
 import pytest
 import zmq
 
+from braggstream.formats.dectris import kind_of
 from braggstream.run.memory_limits import GROWTH_BYTES
 from cli.commands import Running
 from fuzz.corpus import BAD, good
@@ -61,14 +62,16 @@ def test_good_frames_come_out_whatever_comes_between(tmp_path, name):
     formats = SESSIONS[name]
     geometry = tmp_path / "x.geom"
     geometry.write_text(TARGETS[formats[0]].geometry)
-    bad = [message for each in formats for message in BAD[each]()]
-    sender = Mixed([good(each) for each in formats], bad)
+    messages = [message for each in formats for message in BAD[each]()]
+    bad = [message for message in messages if name != "auto" or kind_of(message) not in ("start", "end")]
+    series = [message for message in messages if name == "auto" and kind_of(message) in ("start", "end")]
+    sender = Mixed([good(each) for each in formats], bad + series)
     words = [f"--zmq-input={sender.endpoint}", "--zmq-pull", f"--data-format={name}", "-g", geometry]
     words += ["--indexing=none", "-j2", "--peaks=msgpack" if name == "msgpack" else "--peaks=zaef"]
     with Running(tmp_path, *words) as session:
         sender.start()
         most, deadline = 0, time.monotonic() + 90
-        while session.n_chunks() < len(bad) and time.monotonic() < deadline:
+        while session.n_chunks() < len(bad) + len(series) and time.monotonic() < deadline:
             most = max([most, *map(anonymous_bytes, [session.process.pid, *session.children()])])
             time.sleep(0.2)  # Looking takes a processor, too.
         expected = set(range(2, 2 * len(bad) + 1, 2))  # The good ones: every second message that came.
@@ -77,7 +80,8 @@ def test_good_frames_come_out_whatever_comes_between(tmp_path, name):
         sender.is_done.set()
     frames = summary["frames"]
     assert status == 0 and "Traceback" not in session.text
-    assert frames["received"] == 2 * len(bad)
+    n_told = session.text.count("Series ")  # What begins or ends a series is no frame.
+    assert frames["received"] == 2 * len(bad) + 2 * len(series) - n_told
     assert frames["written"] + frames["failed"] == frames["received"]
     assert frames["failed"] > 0.5 * len(bad) and "internal" not in summary["failed_by_reason"]
     assert summary["replaced_workers"] == 0, summary["failed_by_reason"]

@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).with_name("session_script.py")
 CHUNK = re.compile(r"^frame (\S+) serial (\d+) worker (\d+) ", re.MULTILINE)
 
 
-def eventually(condition, timeout_s=20.0):
+def eventually(condition, timeout_s=60.0):
     """Wait until a condition holds, and give its value."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
