@@ -107,7 +107,9 @@ def test_what_was_sent_is_received_or_lost(lost_ones, left_out, unreadable):
             ledger.sample_out(1)
         else:
             ledger.receive()
-            ledger.settle(outcome("failed", reason="decode") if number in unreadable else outcome(sender_number=number))
+            ledger.settle(
+                outcome("failed", reason="decode") if number in unreadable else outcome(sender_number=number)
+            )
     frames = ledger.as_dict()["frames"]
     assert frames["sent"] == 62 == frames["received"] + frames["lost"]
     assert (frames["lost"], frames["sampled_out"]) == (len(lost_ones), len(left_out))
