@@ -133,9 +133,8 @@ def test_the_list_is_the_reference_s_own(golden):
     )
     merge = LiveMerge(TETRAGONAL, point_group("4/mmm"), is_scaled=False)
     reader = LiveInput(parse_polarisation("horiz"), None)
-    for chunk in split_chunks(stream):
-        for crystal in reader.crystals(chunk):
-            merge.add(crystal)
+    for crystal in reader.crystals(list(split_chunks(stream))):
+        merge.add(crystal)
     expected = reference.decode().partition("End of")[0]
     assert hkl_text(merge.reflection_list(least=2)).partition("End of")[0] == expected
 
@@ -144,7 +143,7 @@ def test_a_chunk_gives_its_crystals_as_they_are_printed():
     made = MadeCrystals()
     crystals = made.many(2)
     text = chunk_text(crystals, 7, headers="header/int/laser = 1")
-    found = list(LiveInput(None, "laser").crystals(text.encode()))
+    found = list(LiveInput(None, "laser").crystals([text.encode()]))
     assert [each.half for each in found] == [half_of("made.h5", "//7", n) for n in (1, 2)]
     assert [each.group for each in found] == ["1", "1"]
     for one, other in zip(found, crystals, strict=True):

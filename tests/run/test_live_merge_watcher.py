@@ -39,6 +39,7 @@ class Session:
         output = OutputSettings(stream_file=str(self.stream), append=append)
         setup = Setup(processor="", geometry=GEOMETRY, settings=self.settings, output=output)
         self.watcher = LiveMergeWatcher(setup, self.chosen, self.lines.append)
+        self.watcher.turn()
         return self.watcher
 
     def record(self, first, stop):
@@ -154,8 +155,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, chunks, scale, kept_at):
     watcher.turn = watcher.finish = None  # Killed: nothing more is kept.
     session.record(kept_at, 280)
     watcher._unlisten()
-    again = session.begin(append=True)
     is_kept = (folder / "run.live.checkpoint").exists()
+    again = session.begin(append=True)
     assert is_kept or (scale and kept_at == 100), "as long as crystals are scaled together there is no checkpoint"
     assert any("goes on from" in line for line in session.lines) == is_kept
     session.record(280, 300)

@@ -41,6 +41,8 @@ from braggstream.steps.merging.polarisation import parse_polarisation
 
 UPDATE_S = 1.7
 """Figures are at most so old, and what a turn of the session's loop takes."""
+MOST_UNREAD = 1 << 20
+"""Chunks are merged when they are so large together, and before figures are computed [bytes]."""
 WAKE_S = 0.25
 """So soon a wish for a snapshot is seen."""
 CHECKPOINT_S = 30.0
@@ -72,13 +74,13 @@ class LiveMergeWatcher(Watcher):
         self._wants_lists = False
         self._complaints: set[str] = set()
         self._seconds = 0.0
-        self._n_unreadable = 0
         self._signal_before = self._listen()
         self._is_restarted = setup.output.append
-        warm_up_live_kernels()
-        cell = setup.settings.indexing.target_cell
-        if cell is not None:
-            self._begin(cell)
+        self._target_cell = setup.settings.indexing.target_cell
+        self._unread: list[bytes] = []
+        """Chunks that were written and are not merged yet."""
+        self._n_unread = 0
+        self._is_warm = False
 
     # ---- what the session calls ----------------------------------------------------------------------------
 
@@ -94,19 +96,33 @@ class LiveMergeWatcher(Watcher):
         """Merge the crystals of a frame whose chunk was written."""
         if self._merge is None or not outcome.chunk:
             return
-        if outcome.n_crystals:
-            self._take(outcome.chunk)
         self._place += len(outcome.chunk)
+        if outcome.n_crystals:
+            self._unread.append(outcome.chunk)
+            self._n_unread += len(outcome.chunk)
+            self._is_new, self._is_kept = True, False
+        if self._n_unread > MOST_UNREAD:
+            self._catch_up()
 
     def deadline(self) -> float:
         """Give the time of what is due next [s, monotonic]."""
+        if not self._is_warm:
+            return monotonic()
         if self._merge is None:
             return inf
         due = self._updated + UPDATE_S if self._is_new else inf
         return min(due, monotonic() + WAKE_S)
 
     def turn(self) -> str:
-        """Do what is due; tells why the session is to end, if it is."""
+        """Do what is due; tells why the session is to end, if it is.
+
+        The first turn comes while the workers' kernels are made ready: ours are, too, and what is there is read.
+        """
+        if not self._is_warm:
+            warm_up_live_kernels()
+            self._is_warm = True
+            if self._target_cell is not None:
+                self._begin(self._target_cell)
         if self._merge is None:
             return ""
         now = monotonic()
@@ -128,9 +144,11 @@ class LiveMergeWatcher(Watcher):
         """Write everything; gives what goes into the JSON summary."""
         self._unlisten()
         if self._merge is None:
-            self._say("Live merge: there was no unit cell, so nothing was merged.")
+            if self._target_cell is None:
+                self._say("Live merge: there was no unit cell, so nothing was merged.")
             return {"live_merge": None}
         self._keep()
+        self._catch_up()
         self._merge.conclude()
         self._update(is_last=True)
         names = self._write_lists()
@@ -165,32 +183,37 @@ class LiveMergeWatcher(Watcher):
         group = point_group(self._chosen.symmetry)
         return LiveMerge(self._cell, group, is_scaled=self._chosen.scale, operators=self._operators)
 
-    def _take(self, chunk: bytes) -> None:
-        """Merge the crystals of a chunk."""
+    def _catch_up(self) -> None:
+        """Merge the crystals of the chunks that were written meanwhile."""
+        if not self._unread:
+            return
         begun = thread_time()
         assert self._merge is not None
-        for crystal in self._input.crystals(chunk):
+        chunks, self._unread, self._n_unread = self._unread, [], 0
+        for crystal in self._input.crystals(chunks):
             self._merge.add(crystal)
-            self._is_new, self._is_kept = True, False
         self._seconds += thread_time() - begun
 
     def _read_back(self, size: int) -> None:
         """Merge what the stream file holds beyond the checkpoint."""
         assert self._merge is not None
+        self._catch_up()
         before = self._merge.n_crystals
         try:
             for piece in read_tail(self._stream, self._place, size):
-                for chunk in split_chunks(piece):
-                    self._take(chunk)
+                self._unread = list(split_chunks(piece))
+                self._catch_up()
         except OSError as error:
             self._complain(f"cannot read {self._stream}: {error.strerror or error}")
         self._place = size
         if self._merge.n_crystals > before:
+            self._is_new, self._is_kept = True, False
             self._say(f"Live merge: {self._merge.n_crystals - before} crystals are taken from {self._stream}.")
 
     # ---- figures and lists ---------------------------------------------------------------------------------
 
     def _update(self, *, is_last: bool = False) -> None:
+        self._catch_up()
         begun = thread_time()
         assert self._merge is not None
         self._summary.update(self._merge, self._time, is_last=is_last)
@@ -219,6 +242,7 @@ class LiveMergeWatcher(Watcher):
     def _write_lists(self) -> list[str]:
         """Write lists of all crystals and of each group; gives the files' names."""
         assert self._merge is not None
+        self._catch_up()
         self._wants_lists, self._listed = False, monotonic()
         merge, least, names = self._merge, self._chosen.min_measurements, []
         for group in merge.sums.of_group:

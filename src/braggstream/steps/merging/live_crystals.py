@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 class LiveCrystal:
     """A crystal on its way into the running mean."""
 
-    hkl: NDArray[np.int32]
-    """Indices as they were found, int32[n, 3]."""
+    hkl: NDArray[np.integer]
+    """Indices as they were found, int[n, 3]."""
     observed: NDArray[np.float64]
     """Intensities and errors, corrected for polarisation, float64[2, n]."""
     half: int

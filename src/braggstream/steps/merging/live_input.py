@@ -5,7 +5,7 @@ names, cannot differ.  After a restart the end of the stream file itself is read
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from braggstream.formats.stream_columns import observations_of
 from braggstream.formats.stream_header import CHUNK_BEGIN
 from braggstream.kernels.mean import geometry_factors
-from braggstream.model.half_sets import half_of
+from braggstream.model.half_sets import HalfSets
 from braggstream.model.observations import Observations
 from braggstream.steps.merging.live_crystals import LiveCrystal
 from braggstream.steps.merging.polarisation import Polarisation
@@ -31,22 +31,24 @@ class LiveInput:
         self._polarisation = polarisation
         self._group_line = None if merge_by is None else _header_pattern(merge_by)
 
-    def crystals(self, chunk: bytes) -> Iterator[LiveCrystal]:
-        """Give the crystals of one chunk."""
-        found = observations_of(chunk)
+    def crystals(self, chunks: Sequence[bytes]) -> Iterator[LiveCrystal]:
+        """Give the crystals of chunks; to read many at once costs less."""
+        if self._group_line is None:
+            yield from self._crystals(b"".join(chunks), "")
+            return
+        for chunk in chunks:
+            yield from self._crystals(chunk, self._group_of(chunk))
+
+    def _crystals(self, text: bytes, group: str) -> Iterator[LiveCrystal]:
+        found = observations_of(text)
         if found is None:
             return
-        group = self._group_of(chunk)
-        table = found.crystals
+        table, start = found.crystals, found.start.tolist()
         observed = np.array([found.intensity, found.sigma], np.float64) / self._factors(found)
-        for number in range(found.n_crystals):
-            part = slice(int(found.start[number]), int(found.start[number + 1]))
-            yield LiveCrystal(
-                hkl=found.hkl[part].astype(np.int32),
-                observed=observed[:, part],
-                half=half_of(table.filename[number], table.event[number], number + 1),
-                group=group,
-            )
+        halves = HalfSets().of(zip(table.filename, table.event, table.serial.tolist(), strict=True))
+        for number, half in enumerate(halves):
+            part = slice(start[number], start[number + 1])
+            yield LiveCrystal(hkl=found.hkl[part], observed=observed[:, part], half=half, group=group)
 
     def _factors(self, found: Observations) -> NDArray[np.float64]:
         """Polarisation factors, float64[n]."""

@@ -58,9 +58,10 @@ class LiveMerge:
         self._merged.clear()
         self.n_crystals += 1
         self.n_measurements += len(crystal.hkl)
-        ways = [crystal.hkl, *(crystal.hkl @ operator for operator in self.operators)]
+        hkl = crystal.hkl.astype(np.int32)
+        ways = [hkl, *(hkl @ operator.astype(np.int32) for operator in self.operators)]
         numbered = NumberedCrystal(
-            rows=np.stack([self.sums.rows_of(hkl) for hkl in ways]),
+            rows=np.stack([self.sums.rows_of(way) for way in ways]),
             observed=np.ascontiguousarray(crystal.observed, np.float64),
             half=crystal.half,
             group=self._known_group(crystal.group),
