@@ -35,38 +35,44 @@ def merged(tmp_path, *paths):
     return (tmp_path / "a.hkl").read_text()
 
 
-def test_the_cache_merges_as_the_stream_file_does(still_set, tmp_path):
-    stream, cache = tmp_path / "o.stream", tmp_path / "o.arrows"
+@pytest.fixture(scope="module")
+def whole(still_set, tmp_path_factory):
+    """Stream file and cache of a run that has ended."""
+    folder = tmp_path_factory.mktemp("whole")
+    stream, cache = folder / "o.stream", folder / "o.arrows"
     words = ["-i", still_set.list, "-g", still_set.geometry, "-p", still_set.cell, *PF8, "-j", 2]
     done = indexamajig(*words, "-o", stream, f"--reflections-out={cache}")
     assert done.returncode == 0, done.stderr
+    return stream, cache
+
+
+def test_the_cache_merges_as_the_stream_file_does(whole, tmp_path):
+    stream, cache = whole
     assert check_same(cache, stream) > 3
     ours, theirs = merged(tmp_path, cache), merged(tmp_path, stream)
     assert ours.split(END)[0] == theirs.split(END)[0] and "--reflections-out" in ours.split(END)[1]
-    # The cache has reflections also where the stream file is to have none.
-    bare = tmp_path / "bare.arrows"
-    done = indexamajig(*words, "-o", tmp_path / "b", f"--reflections-out={bare}", "--no-refls-in-stream")
-    assert done.returncode == 0, done.stderr
-    assert merged(tmp_path, bare).split(END)[0] == ours.split(END)[0]
 
 
-def test_the_cache_of_a_killed_run(still_set, tmp_path):
+def test_the_cache_of_a_killed_run(whole, still_set, tmp_path):
     cache = tmp_path / "o.arrows"
     frames = tmp_path / "many.lst"
     frames.write_text(still_set.list.read_text() * 200)
-    words = ["-i", frames, "-g", still_set.geometry, "-p", still_set.cell, *PF8, "-j", 1]
+    # The cache has reflections also where the stream file is to have none.
+    words = ["-i", frames, "-g", still_set.geometry, "-p", still_set.cell, *PF8, "-j", 1, "--no-refls-in-stream"]
     with Running(tmp_path, *words, f"--reflections-out={cache}") as session:
         eventually(lambda: (cache.exists() and cache.stat().st_size > 20_000) or session.process.poll(), 60)
         os.kill(session.process.pid, signal.SIGKILL)
         session.process.wait()
     with pa.OSFile(str(cache)) as file:
         assert len(pa.ipc.open_stream(file).schema) > 20
-    blocks = list(ColumnsFile(cache))
-    assert blocks
-    one, other = joined(blocks), joined(list(read_observations(session.stream)))
-    assert 0 < one.n_crystals <= other.n_crystals
-    assert one.crystals.event == other.crystals.event[: one.n_crystals]
-    assert np.array_equal(one.intensity, other.intensity[: len(one)])
+    found, expected = joined(list(ColumnsFile(cache))), joined(list(ColumnsFile(whole[1])))
+    in_stream = joined(list(read_observations(session.stream)))
+    n = found.n_crystals
+    assert 0 < n <= in_stream.n_crystals and found.crystals.event == in_stream.crystals.event[:n]
+    assert np.array_equal(found.crystals.reciprocal_axes, in_stream.crystals.reciprocal_axes[:n])
+    place = expected.crystals.event.index(found.crystals.event[0])
+    assert len(in_stream) == 0 < len(found)
+    assert np.array_equal(found.between(0, 1).intensity, expected.between(place, place + 1).intensity)
 
 
 def test_what_cannot_be_done_is_told(still_set, tmp_path):
