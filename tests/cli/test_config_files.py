@@ -1,10 +1,13 @@
 """Options from a TOML file: the same as on the command line, which wins; mistakes are told with their line."""
 
+from pathlib import Path
+
 import pytest
 
 from braggstream.cli.config_file import config_text, read_options, without_secrets
 from braggstream.cli.option_parser import parse_options
 from braggstream.cli.option_table import GROUPS
+from braggstream.cli.provenance import Provenance
 from braggstream.model.errors import UserError
 
 EVERY_KIND = """
@@ -90,6 +93,17 @@ def test_the_options_in_force_can_be_written_and_read_again(tmp_path):
     text = config_text(values, GROUPS)
     assert read_options([config(tmp_path, text)])[1] == values
     assert "local-bg-radius" not in text  # What is as it is by default is left out.
+
+
+def test_tokens_are_in_no_record(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["-o", "x.stream", "--asapo-token=abc7xyz", "--asapo-endpoint=here:1"]
+    record = Provenance(words, parse_options(words))
+    record.begin()
+    record.end(1, print)
+    text = Path("x.stream.provenance.json").read_text()
+    assert "abc7xyz" not in text and text.count("***") == 2 and "here:1" in text
+    assert "abc7xyz" not in config_text(parse_options(words), GROUPS)
 
 
 def test_secrets_are_written_nowhere():

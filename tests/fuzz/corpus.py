@@ -7,7 +7,7 @@ import h5py
 import hdf5plugin
 import msgpack
 
-from fuzz.corpus_images import bad_cbf, bad_dectris1, bad_dectris2, bad_npy, bad_seedee, bad_tiff
+from fuzz.corpus_images import bad_cbf, bad_dectris1, bad_dectris2, bad_jungfraujoch, bad_npy, bad_seedee, bad_tiff
 from fuzz.corpus_parts import MANY, VAST, damaged, noise
 from fuzz.seeds import TARGETS, VALUES
 
@@ -169,6 +169,7 @@ BAD = {
     "seedee": bad_seedee,
     "dectris2": bad_dectris2,
     "dectris1": bad_dectris1,
+    "jungfraujoch": bad_jungfraujoch,
 }
 
 

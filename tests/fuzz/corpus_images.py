@@ -262,6 +262,30 @@ def bad_dectris2() -> list[bytes]:
     return made + raw + _seeds_damaged("dectris2") + noise(b"\xa5\x64type\x65image")
 
 
+def bad_jungfraujoch() -> list[bytes]:
+    """Lists of spots that are none, or hold anything; what is wrong with images of version 2 is wrong here too."""
+    good = cbor2.loads(TARGETS["jungfraujoch"].seeds()[1])
+    values = (
+        None,
+        -1,
+        2**64 - 1,
+        2**70,
+        -(2**70),
+        1e308,
+        float("nan"),
+        "1",
+        b"1",
+        [],
+        {},
+        True,
+        cbor2.CBORTag(2, b"\xff" * 999),
+    )
+    lists = [[{"x": value, "y": 1.0, "I": 1}] for value in values] + [[value] for value in values]
+    lists += [5, "spots", {}, [{}] * MANY, [[]] * MANY, [{"x": 1.0, "y": 1.0, "I": 1.0}] * MANY]
+    made = [cbor2.dumps(good | {"spots": spots}) for spots in lists]
+    return made + _seeds_damaged("jungfraujoch")
+
+
 def bad_dectris1() -> list[bytes]:
     """Multipart JSON: parts that are missing, sizes and encodings that lie, nesting, a table of parts that lies."""
     values = PIXELS.astype("<u2")

@@ -185,6 +185,20 @@ def _dectris2() -> list[bytes]:
     return [cbor2.dumps(cbor2.CBORTag(55799, message)) for message in messages]
 
 
+def _jungfraujoch() -> list[bytes]:
+    spots = [{"x": 1.5, "y": 2.5, "I": 100, "maxc": 5, "ice": False}, {"x": 4.0, "y": 3.0, "I": 7.5}]
+    array = _typed_array(PIXELS.astype(np.int32), "bslz4")
+    image = {
+        "type": "image",
+        "series_id": 3,
+        "image_id": 4,
+        "spots": spots,
+        "spot_count": 2,
+        "data": {"default": array},
+    }
+    return [cbor2.dumps(cbor2.CBORTag(55799, image)), cbor2.dumps(image | {"spots": [], "bkg_estimate": 1.5})]
+
+
 def _dectris1() -> list[bytes]:
     values = PIXELS.astype(np.uint16)
     image = {"htype": "dimage-1.0", "series": 3, "frame": 4, "hash": "x"}
@@ -224,6 +238,9 @@ TARGETS = {
     "seedee": Target(FIXED, _seedee, (b"_data_format", b"shape", b"compression", b"32008"), load_peaks=False),
     "dectris2": Target(
         FIXED, _dectris2, (b"\xd9\xdc\xb4", b"\xd8\x28", b"\xd8\x45", b"type", b"image"), load_peaks=False
+    ),
+    "jungfraujoch": Target(
+        FIXED, _jungfraujoch, (b"\x65spots", b"\x61x", b"\x61I", b"\xd8\x28", b"\xd9\xdc\xb4", b"\xc2\x49")
     ),
     "dectris1": Target(
         FIXED, _dectris1, (b"htype", b"dimage-1.0", b"bs16-lz4<", b"shape", b"size"), load_peaks=False

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from braggstream.run.worker import _bind_to
 from session_fakes.senders import Pusher, Replier
 from session_fakes.session_process import SessionProcess, descendants, eventually, is_running
 
@@ -230,3 +231,10 @@ def test_workers_are_bound_to_processors(tmp_path):
         if len(os.sched_getaffinity(0)) > 1:
             assert len(set().union(*(os.sched_getaffinity(pid) for pid in workers))) == 2
         session.stop_at_once()
+
+
+def test_processor_that_is_not_there_is_told_and_nothing_else(capfd):
+    bound = os.sched_getaffinity(0)
+    _bind_to(100_000)
+    assert "--cpu-pin: cannot be bound to processor 100000" in capfd.readouterr().err
+    assert os.sched_getaffinity(0) == bound

@@ -52,7 +52,7 @@ def anonymous_bytes(pid):
 SESSIONS = {
     "msgpack": ("msgpack",),
     "hdf5": ("hdf5",),
-    "auto": ("npy", "tiff", "cbf", "seedee", "dectris1", "dectris2"),
+    "auto": ("npy", "tiff", "cbf", "seedee", "dectris1", "dectris2", "jungfraujoch"),
 }
 """Formats that can share a geometry go through one session, which tells them by their bytes."""
 
