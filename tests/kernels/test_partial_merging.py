@@ -222,7 +222,7 @@ def test_leaving_a_crystal_out_changes_the_half_set_correlation():
     assert n == sum(len(values) >= 2 for values in everything)
     assert cc == pytest.approx(naive_cc_half(everything), rel=1e-9)
     deltas = np.empty(8)
-    crystal_residuals.half_set_deltas(*c.columns, c.intensity, c.flags, c.state, means, deltas)
+    crystal_residuals.half_set_deltas(*c.columns, c.intensity, c.flags, c.state, means, False, deltas)
     for crystal in range(8):
         own = [uid for uid in np.unique(c.uid[c.owner == crystal]) if len(everything[uid]) >= 2]
         with_it = naive_cc_half([everything[uid] for uid in own])
@@ -230,6 +230,19 @@ def test_leaving_a_crystal_out_changes_the_half_set_correlation():
         without = naive_cc_half([c.full[rest & (c.uid == uid)] for uid in own])
         expected = 0.0 if crystal == 3 else with_it - without
         assert deltas[crystal] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_what_a_crystal_that_is_left_out_would_change():
+    c = Crystals(n=8, m=30)
+    whole = c.merge(is_weighted=False)
+    expected, found = np.empty(8), np.empty(8)
+    crystal_residuals.half_set_deltas(*c.columns, c.intensity, c.flags, c.state, whole, False, expected)
+    for crystal in range(8):
+        c.state[:, columns.REJECTED] = 0
+        c.state[crystal, columns.REJECTED] = 1
+        means = c.merge(is_weighted=False)
+        crystal_residuals.half_set_deltas(*c.columns, c.intensity, c.flags, c.state, means, True, found)
+        assert found[crystal] == pytest.approx(expected[crystal], rel=1e-6)
 
 
 def rotated(axes, about_x, about_y):

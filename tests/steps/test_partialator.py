@@ -13,6 +13,7 @@ from braggstream.model.point_group import point_group
 from braggstream.steps.partialator.block import BLOCK, GOOD, packed, unpacked
 from braggstream.steps.partialator.crew import Threads
 from braggstream.steps.partialator.cycle import PartialMerge
+from braggstream.steps.partialator.judging import newly_rejected
 from braggstream.steps.partialator.loading import load_crystals
 from braggstream.steps.partialator.means import joined
 from braggstream.steps.partialator.settings import PartialSettings
@@ -130,6 +131,24 @@ EDGE = 40.0
 """Of the cell [Å]."""
 
 
+def test_rejection_is_revisable_by_robust_measures():
+    deltas = np.random.default_rng(0).normal(0.01, 0.01, 1000)
+    deltas[:3] = [-0.5, -0.2, -0.08]
+    before = np.zeros(1000, np.uint8)
+    before[500] = 1
+    b_factors = np.zeros(1000)
+    b_factors[7] = 200
+    stays = newly_rejected(before, deltas, b_factors, 100.0)
+    assert stays[500] == 1
+    # Two standard deviations are wide where a few bad crystals make them.
+    assert set(np.flatnonzero(stays).tolist()) == {0, 1, 2, 7, 500}
+    again = newly_rejected(before, deltas, b_factors, 100.0, is_revisable=True)
+    assert set(np.flatnonzero(again).tolist()) == {0, 1, 2, 7}
+    clean = np.random.default_rng(1).normal(0.0, 0.01, 1000)
+    assert newly_rejected(before, clean, b_factors * 0, 100.0, is_revisable=True).sum() == 0
+    assert newly_rejected(before * 0, clean, b_factors * 0, 100.0).sum() > 10
+
+
 def made_set(n=60, seed=3, noise=10.0):
     """Crystals with scales and B factors that are known."""
     rng = np.random.default_rng(seed)
@@ -220,7 +239,7 @@ def test_refined_spheres_agree_with_the_reference_and_with_the_truth(golden, man
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    ("model", "n_cycles", "least"), [("unity", 0, 0.938), ("xsphere", 1, 0.9978), ("offset", 1, 0.998)]
+    ("model", "n_cycles", "least"), [("unity", 0, 0.938), ("xsphere", 1, 0.9975), ("offset", 1, 0.998)]
 )
 def test_a_model_of_errors_comes_nearer_to_the_truth(golden, many, model, n_cycles, least):
     truth = true_intensities(golden)

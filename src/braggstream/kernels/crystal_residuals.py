@@ -147,6 +147,7 @@ def half_set_deltas(
     flags: NDArray[np.uint8],
     state: NDArray[np.float64],
     means: NDArray[np.float64],
+    also_rejected: bool,
     deltas: NDArray[np.float64],
 ) -> None:
     """Give CC1/2 with each crystal less CC1/2 without it, over the reflections of that crystal.
@@ -157,13 +158,16 @@ def half_set_deltas(
         As for `add_crystals`.
     means : float64[n_unique, N_MEAN]
         Unweighted means over all crystals that are not left out.
+    also_rejected : bool
+        Tell what crystals that are left out would change.
     deltas : float64[n], written
-        0 for crystals that are left out, and where CC1/2 cannot be told.
+        0 where CC1/2 cannot be told, and, unless `also_rejected`, for crystals that are left out.
     """
     wanted = MEASURED | WITHIN
     for crystal in range(start.shape[0] - 1):
         deltas[crystal] = 0.0
-        if state[crystal, REJECTED] != 0.0:
+        is_out = state[crystal, REJECTED] != 0.0
+        if is_out and not also_rejected:
             continue
         ln_g, b = state[crystal, LN_G], state[crystal, B_FACTOR]
         with_it, without = np.zeros(N_MOMENTS), np.zeros(N_MOMENTS)
@@ -181,6 +185,15 @@ def half_set_deltas(
                     own_squares += off * (full - own_mean)
                 i += 1
             n = mean[COUNT]
+            if is_out:
+                if n >= 2.0:
+                    _add_moment(without, n, mean[MEAN], mean[SQUARES])
+                both = n + own_n
+                if both >= 2.0:
+                    off = own_mean - mean[MEAN]
+                    squares = mean[SQUARES] + own_squares + off * off * own_n * n / both
+                    _add_moment(with_it, both, mean[MEAN] + off * own_n / both, squares)
+                continue
             if n < 2.0:
                 continue
             _add_moment(with_it, n, mean[MEAN], mean[SQUARES])
@@ -201,5 +214,5 @@ def warm_up() -> None:
     start, uid, state = np.array([0, 1]), np.zeros(1, np.int32), np.zeros((1, N_STATE))
     crystal_residuals(start, uid, ones, ones, ones, flags, state, ones, ones, ones, np.zeros((1, N_RESIDUALS)))
     crystal_correlations(start, uid, ones, ones, ones, flags, state, ones, ones.copy())
-    half_set_deltas(start, uid, ones, ones, ones, flags, state, means, ones.copy())
+    half_set_deltas(start, uid, ones, ones, ones, flags, state, means, True, ones.copy())
     overall_cc_half(means)

@@ -177,14 +177,16 @@ class PartialMerge:
         self.merged_sigma = merged_sigmas(whole, by_errors=self._has_own_sigmas)
 
     def _reject(self) -> None:
-        deltas = None
-        if self.settings.reject_by_half_sets:
+        deltas, settings = None, self.settings
+        if settings.reject_by_half_sets:
             whole = joined(self.means(is_weighted=False))
             cc, n = overall_cc_half(whole)
             self.say(f"Overall CChalf = {100 * cc:f} % ({n} reflections)")
-            deltas = self.deltas = half_set_deltas_of(self.crew, whole)
+            deltas = self.deltas = half_set_deltas_of(self.crew, whole, also_rejected=settings.by_errors)
             self.say(f"deltaCChalf = {100 * deltas.mean():f} ± {100 * deltas.std(ddof=1):f} %")
-        self.status = newly_rejected(self.status, deltas, self.column(B_FACTOR), self.settings.max_b)
+        self.status = newly_rejected(
+            self.status, deltas, self.column(B_FACTOR), settings.max_b, is_revisable=settings.by_errors
+        )
         _drain(self.crew.work(_mark, each=[self.status[numbers] for numbers in self._slices]))
         self._require_crystals()
 
