@@ -181,6 +181,15 @@ def test_crystals_that_the_reader_leaves_out_do_not_shift_the_assignments(made, 
     assert after[1] == pytest.approx(before[1], abs=40 * 2e-8)
 
 
+@pytest.mark.golden
+def test_the_reference_s_crystals_have_no_ambiguity(golden, capsys):
+    # Their true symmetry is 4/mmm; the reference's f and g look convincing there.
+    assert main(["ambigator", str(golden / "merging" / "many.stream.xz"), "-y", "4/m", "-w", "4/mmm"]) == 0
+    told = capsys.readouterr().err
+    agreement = float(told.split("halves of the reflections: ")[1].split(" %")[0])
+    assert agreement < 62.0 and "0 of 290 crystals to be reindexed" in told
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

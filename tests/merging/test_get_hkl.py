@@ -237,6 +237,7 @@ def test_every_point_group_has_a_space_group_and_comes_back():
         (["-i", "in.hkl", "--output-format=mtz"], "needs a file to write: give it with -o"),
         (["-i", "in.hkl", "--output-format=mtz", "-o", "x"], "--output-format needs a unit cell: give it with -p"),
         (["-i", "in.hkl", "--output-format=pdb", "-o", "x"], "--output-format=pdb: expected one of mtz"),
+        (["-i", "in.hkl", "-o", "x.mtz"], "-o x.mtz: an MTZ file needs --output-format=mtz or mtz-bij"),
         (["-i", "in.hkl", "--lowres=3"], "--lowres needs a unit cell"),
         (["-i", "in.hkl", "-p", "x.cell", "--cutoff-angstroms=3,2"], "expected one or three resolutions"),
         (["-i", "in.hkl", "--reindex=h,k"], "expected three expressions"),

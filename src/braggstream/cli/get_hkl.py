@@ -88,6 +88,8 @@ def _format(chosen: dict[str, Any]) -> str | None:
     """Understand the format of the output, also from the end of its name."""
     wanted, output = chosen["output_format"], chosen["output"] or ""
     if wanted is None:
+        if output.endswith(".mtz"):
+            raise UserError(f"-o {output}: an MTZ file needs --output-format=mtz or mtz-bij")
         return "parquet" if output.endswith(".parquet") else None
     if wanted.lower() not in FORMATS:
         raise UserError(f"--output-format={wanted}: expected one of {', '.join(FORMATS)}")
