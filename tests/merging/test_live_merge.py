@@ -125,18 +125,31 @@ def test_what_cannot_be_a_number_is_left_out():
         assert np.isfinite(found.intensity).all() and [1, 0, 0] not in found.hkl.tolist()
 
 
+@pytest.fixture(scope="module")
+def reference_crystals(golden):
+    """Crystals of the reference's stream."""
+    stream = lzma.decompress((golden / "merging" / "many.stream.xz").read_bytes())
+    return list(LiveInput(parse_polarisation("horiz"), None).crystals(list(split_chunks(stream))))
+
+
 @pytest.mark.golden
-def test_the_list_is_the_reference_s_own(golden):
-    stream, reference = (
-        lzma.decompress((golden / "merging" / name).read_bytes())
-        for name in ("many.stream.xz", "process_hkl.hkl.xz")
-    )
-    merge = LiveMerge(TETRAGONAL, point_group("4/mmm"), is_scaled=False)
-    reader = LiveInput(parse_polarisation("horiz"), None)
-    for crystal in reader.crystals(list(split_chunks(stream))):
-        merge.add(crystal)
+def test_the_list_is_the_reference_s_own(golden, reference_crystals):
+    merge = merge_of(reference_crystals, is_scaled=False)
+    reference = lzma.decompress((golden / "merging" / "process_hkl.hkl.xz").read_bytes())
     expected = reference.decode().partition("End of")[0]
     assert hkl_text(merge.reflection_list(least=2)).partition("End of")[0] == expected
+
+
+@pytest.mark.golden
+def test_scaled_the_list_is_nearer_to_the_truth(golden, reference_crystals):
+    """The reference reaches 0.926 with plain means, 0.929 with its scaling and 0.940 with `--scale`."""
+    lines = lzma.decompress((golden / "merging" / "true-intensities.hkl.xz").read_bytes()).decode().splitlines()
+    truth = {tuple(map(int, line.split()[:3])): float(line.split()[3]) for line in lines[1:]}
+    merge = merge_of(reference_crystals)
+    merge.conclude()
+    found = merge.reflection_list(least=2)
+    true = np.array([truth.get(tuple(hkl), 0.0) for hkl in found.hkl.tolist()])
+    assert np.corrcoef(true[true > 0.0], found.intensity[true > 0.0])[0, 1] > 0.937
 
 
 def test_a_chunk_gives_its_crystals_as_they_are_printed():
@@ -185,9 +198,9 @@ def test_scales_of_exact_data_are_recovered(gamma, b):
 @pytest.mark.parametrize(
     ("more", "short_of_best"),
     [
-        ({"noise": 0.05}, 0.001),
-        ({"noise": 0.7}, 0.004),
-        ({"noise": 0.25, "partiality_spread": 0.5}, 0.003),
+        ({"noise": 0.05}, 0.0002),
+        ({"noise": 0.7}, 0.003),
+        ({"noise": 0.25, "partiality_spread": 0.5}, 0.002),
     ],
     ids=["strong", "weak", "partial"],
 )
@@ -203,6 +216,12 @@ def test_scaling_comes_close_to_knowing_the_scales(more, short_of_best):
         on_scale.append(LiveCrystal(hkl=crystal.hkl, observed=observed, half=crystal.half))
     true_scales = correlation_with_truth(merge_of(on_scale, is_scaled=False), made)
     assert live > plain and live > true_scales - short_of_best, (plain, live, true_scales)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_the_error_of_the_model_is_measured(spread):
+    scaling = merge_of(MadeCrystals(noise=0.1, partiality_spread=spread).many(250)).scaling
+    assert scaling.model_error == pytest.approx(max(spread, 0.1), abs=0.06)
 
 
 def test_errors_of_scaled_intensities_are_as_large_as_their_deviations():

@@ -28,6 +28,8 @@ CAUCHY = 4.0
 PRIOR_GAMMA, PRIOR_B = 1.0, 10.0
 """Standard deviations of γ and B [Å²] among crystals."""
 N_ROUNDS = 4
+STRONG, FEWEST_STRONG = 3.0, 5
+"""Measurements that tell how good the model of a still is: expected above so many σ; and how many it takes."""
 OUTLIER, FEWEST_FOR_OUTLIER = 6.0, 5
 """A measurement further off than so many standard deviations is left out, where there are so many others."""
 
@@ -255,6 +257,36 @@ def _is_outlier(
 
 
 @jit
+def relative_spread(
+    numbers: NDArray[np.int32],
+    observed: NDArray[np.float64],
+    facts: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    fit: NDArray[np.float64],
+) -> float:
+    """How far a crystal's strong measurements lie from the mean, relative to it: as a standard deviation.
+
+    The median over known reflections that are expected to be above 3 σ; their own part of the mean is allowed for.
+    Parameters are those of `fit_scale`.  NaN where there are fewer than five.
+    """
+    spreads = np.empty(numbers.shape[0])
+    n_strong = 0
+    for i in range(numbers.shape[0]):
+        row = numbers[i]
+        if row < 0:
+            continue
+        n = sums[0, row, N] + sums[1, row, N]
+        if n < FEWEST_KNOWN:
+            continue
+        mean = facts[row, SHIFT] + (sums[0, row, WX] + sums[1, row, WX]) / (sums[0, row, W] + sums[1, row, W])
+        scale = exp(fit[GAMMA] - fit[B] * 0.25 * facts[row, INVERSE_D] * facts[row, INVERSE_D])
+        if scale * mean > STRONG * observed[1, i]:
+            spreads[n_strong] = abs(observed[0, i] / scale - mean) / mean / sqrt(1.0 - 1.0 / n)
+            n_strong += 1
+    return 1.4826 * np.median(spreads[:n_strong]) if n_strong >= FEWEST_STRONG else np.nan
+
+
+@jit
 def add_to_bins(
     numbers: NDArray[np.int32],
     values: NDArray[np.float64],
@@ -276,4 +308,5 @@ def warm_up() -> None:
     sums, bins, model, fit = np.ones((2, 1, 5)), np.ones((N_BINS, 2)), np.array([0.5, 0.0]), np.zeros(4)
     fit_scale(numbers, np.ones((2, 1)), facts, sums, bins, model, fit)
     put_on_scale(numbers, np.ones((2, 1)), facts, sums, bins, model, fit, np.empty((2, 1)))
+    relative_spread(numbers, np.ones((2, 1)), facts, sums, fit)
     add_to_bins(numbers, np.ones(1), np.ones(1), facts, bins)

@@ -5,17 +5,20 @@ its mark on all that follow (spec: merging §9.4).  When they are enough, they a
 """
 
 from dataclasses import dataclass, field
-from math import log
+from math import isfinite, log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.live_scale import GAMMA, N_BINS, B, add_to_bins, fit_scale, put_on_scale
+from braggstream.kernels.live_scale import GAMMA, N_BINS, B, add_to_bins, fit_scale, put_on_scale, relative_spread
 from braggstream.steps.merging.live_crystals import HeldCrystals, NumberedCrystal
 from braggstream.steps.merging.live_sums import LiveSums
 
-MODEL_ERROR = 0.5
-"""Relative error of an intensity of a still whose partiality is not modelled."""
+FIRST_MODEL_ERROR = 0.7
+"""Relative error of an intensity of a still whose partiality is not modelled; then it is measured..."""
+MODEL_ERROR_LIMITS = 0.05, 1.2
+FEWEST_ASKED, MOST_ASKED = 20, 300
+"""...on at least and at most so many crystals."""
 MATURE = 12.0
 """When reflections have been measured so often, on average, the first crystals are let go..."""
 FEWEST_CRYSTALS = 200
@@ -44,6 +47,8 @@ class LiveScaling:
     gamma: float = 0.0
     """Mean γ of the crystals so far."""
     n_scaled: int = 0
+    model_error: float = FIRST_MODEL_ERROR
+    """Relative error of an intensity by the model (spec: a)."""
     bins: NDArray[np.float64] = field(default_factory=lambda: np.zeros((N_BINS, 2)))
     """Number and sum of the values in bins of resolution."""
     held: HeldCrystals | None = field(default_factory=lambda: HeldCrystals(MOST_HELD))
@@ -78,6 +83,7 @@ class LiveScaling:
         crystals = list(self.held or ())
         for _ in range(n_passes):
             fits = [self._fitted(crystal) for crystal in crystals]
+            self._measure_model_error(crystals, fits)
             scaled = [self._on_scale(*each) for each in zip(crystals, _gauged(fits), strict=True)]
             self.sums.clear()
             self.bins[:] = 0.0
@@ -86,18 +92,30 @@ class LiveScaling:
             for crystal, each in zip(crystals, scaled, strict=True):
                 self._enter(crystal, each)
 
+    def _measure_model_error(self, crystals: list[NumberedCrystal], fits: list[NDArray[np.float64]]) -> None:
+        step = max(1, len(crystals) // MOST_ASKED)
+        facts, sums = self.sums.facts, self.sums.everything
+        spreads = [
+            relative_spread(crystal.rows[0], crystal.observed, facts, sums, fit)
+            for crystal, fit in zip(crystals[::step], fits[::step], strict=True)
+        ]
+        known = [spread for spread in spreads if isfinite(spread)]
+        if len(known) >= FEWEST_ASKED:
+            least, most = MODEL_ERROR_LIMITS
+            self.model_error = min(max(float(np.median(known)), least), most)
+
     def state(self) -> list[float]:
         """Give the numbers that a checkpoint keeps."""
-        return [self.n_rejected, self.n_outliers, self.gamma, self.n_scaled]
+        return [self.n_rejected, self.n_outliers, self.gamma, self.n_scaled, self.model_error]
 
     def take_state(self, state: list[float]) -> None:
         """Go on from a checkpoint's numbers: the beginning is over."""
-        n_rejected, n_outliers, self.gamma, n_scaled = state
+        n_rejected, n_outliers, self.gamma, n_scaled, self.model_error = state
         self.n_rejected, self.n_outliers, self.n_scaled = int(n_rejected), int(n_outliers), int(n_scaled)
         self.held = None
 
     def _fitted(self, crystal: NumberedCrystal) -> NDArray[np.float64]:
-        fit, model = np.empty(4), np.array([MODEL_ERROR, self.gamma])
+        fit, model = np.empty(4), np.array([self.model_error, self.gamma])
         fit_scale(crystal.rows[0], crystal.observed, self.sums.facts, self.sums.everything, self.bins, model, fit)
         return fit
 
@@ -108,7 +126,7 @@ class LiveScaling:
         gamma, b = float(fit[GAMMA]), float(fit[B])
         if not (abs(gamma - self.gamma) <= MOST_GAMMA and abs(b) <= MOST_B):
             return None
-        scaled, model = np.empty_like(crystal.observed), np.array([MODEL_ERROR, self.gamma])
+        scaled, model = np.empty_like(crystal.observed), np.array([self.model_error, self.gamma])
         facts, sums = self.sums.facts, self.sums.everything
         n = put_on_scale(crystal.rows[0], crystal.observed, facts, sums, self.bins, model, fit, scaled)
         return scaled, fit, n

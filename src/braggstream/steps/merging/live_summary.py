@@ -64,6 +64,7 @@ class LiveSummary:
             "overall": overall,
             "shells": [] if self.figures is None else self.figures.table(),
             "goals": [_goal_values(*each) for each in self.standings],
+            **({} if merge.scaling is None else {"model_error": merge.scaling.model_error}),
             **_ambiguity_values(merge),
             **self._group_values(merge, time_s, is_last),
         }
