@@ -100,6 +100,8 @@ def test_the_result_is_that_of_one_machine(files, monkeypatch, settings):
     assert len(merge_parts.parts_of(files)) > 60
     ours, theirs = merge_on_cluster(Here(), files, settings), merge_files(files, settings)
     one, other = ours.merged, theirs.merged
+    single = merge_files(files, settings, n_threads=1).merged
+    assert single.reflections.intensity.tobytes() == other.reflections.intensity.tobytes()
     assert np.array_equal(one.reflections.hkl, other.reflections.hkl) and len(one.reflections) > 1000
     assert np.array_equal(one.reflections.n_measured, other.reflections.n_measured)
     for name in ("intensity", "sigma"):
