@@ -39,6 +39,14 @@ HIGHEST = 0.5
 GEOMETRY = "simulate/data/megapixel.geom"
 LINES = TableLayout("%4i %4i %4i %10.2f %10.2f %10.2f %10.2f %6.1f %6.1f %s\n")
 SYMMETRY = "4/mmm"
+BRAGGSTREAM = ("-m", "braggstream")
+PROCESS_HKL = (*BRAGGSTREAM, "process_hkl")
+READ = """
+import sys
+from braggstream.formats.stream_columns import read_observations
+for block in read_observations(sys.argv[1]):
+    pass
+"""
 ASKED_S = {"stream": 60.0, "cache": 10.0}
 """Seconds for the largest size on two cores."""
 
@@ -61,15 +69,16 @@ def measure(n_crystals: int) -> Iterator[Merge]:
         stream, cache, merged = (str(Path(folder, name)) for name in ("a.stream", "a.arrows", "a.hkl"))
         write_stream(stream, n_crystals)
         words = ["-y", SYMMETRY, "-o", merged]
-        yield _run("stream", n_crystals, stream, ["process_hkl", stream, *words])
-        yield _run("stream, scaled", n_crystals, stream, ["process_hkl", stream, *words, "--scale"])
-        yield _run("to cache", n_crystals, stream, ["columns", stream, "-o", cache])
-        yield _run("cache", n_crystals, cache, ["process_hkl", cache, *words])
+        yield _run("reading only", n_crystals, stream, ["-c", READ, stream])
+        yield _run("stream", n_crystals, stream, [*PROCESS_HKL, stream, *words])
+        yield _run("stream, scaled", n_crystals, stream, [*PROCESS_HKL, stream, *words, "--scale"])
+        yield _run("to cache", n_crystals, stream, [*BRAGGSTREAM, "columns", stream, "-o", cache])
+        yield _run("cache", n_crystals, cache, [*PROCESS_HKL, cache, *words])
 
 
 def _run(way: str, n_crystals: int, path: str, words: list[str]) -> Merge:
     started = time.monotonic()
-    pid = os.posix_spawn(sys.executable, [sys.executable, "-m", "braggstream", *words], os.environ)
+    pid = os.posix_spawn(sys.executable, [sys.executable, *words], os.environ)
     ended, memory_mb = 0, 0.0
     while not ended:
         # What the system keeps of an ended process counts the memory of its parent too.
@@ -77,7 +86,7 @@ def _run(way: str, n_crystals: int, path: str, words: list[str]) -> Merge:
         time.sleep(0.05)
         ended, status, usage = os.wait4(pid, os.WNOHANG)
     if status:
-        raise SystemExit(f"{words[0]} ended with {status}")
+        raise SystemExit(f"{way} ended with {status}")
     return Merge(
         way=way,
         n_crystals=n_crystals,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from braggstream.formats.compressed_file import GZIP, XZ
-from braggstream.formats.stream_columns import N_CRYSTALS, STANDARD_INPUT, Part, StreamColumns
+from braggstream.formats.stream_columns import N_CRYSTALS, STANDARD_INPUT, Part, StreamColumns, is_read_once
 from braggstream.model.errors import UserError
 from braggstream.model.observations import Observations, joined
 
@@ -34,7 +34,7 @@ def open_observations(
     path: str | Path, *, n_crystals: int = N_CRYSTALS, n_threads: int = 1, part: Part = (0, 1)
 ) -> ObservationFile:
     """Open a file of observations, or a part of it, of the kind that its first bytes tell; raises `UserError`."""
-    if not is_standard_input(path) and is_columnar(path):
+    if not is_read_once(path) and is_columnar(path):
         from braggstream.formats.columns import ColumnsFile
 
         return ColumnsFile(path, part=part)
@@ -51,7 +51,7 @@ def load_observations(path: str | Path) -> Observations:
 
 def can_be_parted(path: str | Path) -> bool:
     """Tell whether parts of a file can be read: not where it is compressed."""
-    if is_standard_input(path):
+    if is_read_once(path):
         return False
     with Path(path).open("rb") as file:
         start = file.read(6)

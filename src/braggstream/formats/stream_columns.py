@@ -80,6 +80,11 @@ def observations_of(chunks: bytes) -> Observations | None:
     return piece.observations(()) if piece.counts[text.CRYSTALS] else None
 
 
+def is_read_once(path: str | Path) -> bool:
+    """Tell whether a file can be read only once, from its beginning: standard input, or a pipe."""
+    return str(path) == STANDARD_INPUT or (Path(path).exists() and not Path(path).is_file())
+
+
 class StreamColumns:
     """The crystals of a stream file as blocks of columns."""
 
@@ -90,7 +95,7 @@ class StreamColumns:
         self._part = part
         self._n_crystals = n_crystals
         self._n_threads = n_threads
-        self.is_standard_input = str(path) == STANDARD_INPUT
+        self.is_read_once = is_read_once(path)
         self._source: IO[bytes] | None = None
         self.audit = ""
         """The lines between the first one and the geometry, each with its line end."""
@@ -104,7 +109,7 @@ class StreamColumns:
         self.notices: list[str] = []
         """What was left out, one line each, the first ones only; complete after iteration."""
         source = self._opened()
-        if self.is_standard_input:
+        if self.is_read_once:
             self._source = source
         else:
             source.close()
@@ -115,8 +120,8 @@ class StreamColumns:
         self.notices = []
         source = self._source
         if source is None:
-            if self.is_standard_input:
-                raise UserError("standard input cannot be read twice")
+            if self.is_read_once:
+                raise UserError("cannot be read twice: it is a pipe", path=self.path)
             source = self._opened()
         self._source = None
         if self._part[1] > 1:
@@ -137,10 +142,10 @@ class StreamColumns:
         return source
 
     def _open(self) -> IO[bytes]:
-        if self.is_standard_input:
+        if str(self.path) == STANDARD_INPUT:
             return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
         try:
-            return open_bytes(self.path)
+            return Path(self.path).open("rb", buffering=0) if self.is_read_once else open_bytes(self.path)
         except OSError as error:
             raise UserError(f"cannot be opened: {error.strerror or error}", path=self.path) from None
 

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from braggstream.formats.observation_files import ObservationFile, is_standard_input, open_observations
+from braggstream.formats.stream_columns import is_read_once
 from braggstream.model.errors import UserError
 from braggstream.model.merge_settings import Merged, MergeSettings
 from braggstream.model.observations import Observations
@@ -67,11 +68,12 @@ def check_inputs(paths: Sequence[str], settings: MergeSettings) -> None:
     """See that there are inputs, which can be read as often as they have to be; raises `UserError`."""
     if not paths:
         raise UserError("an input is needed: give a stream file with -i FILE")
-    n_piped = sum(is_standard_input(path) for path in paths)
-    if n_piped > 1:
+    if sum(is_standard_input(path) for path in paths) > 1:
         raise UserError("standard input (-) can be given once")
-    if n_piped and settings.n_passes > 1:
-        raise UserError("--scale, --min-cc and --stat read the input twice, which standard input (-) cannot be")
+    if settings.n_passes > 1 and any(is_read_once(path) for path in paths):
+        raise UserError(
+            "--scale, --min-cc and --stat read the input twice, which standard input and pipes cannot be"
+        )
 
 
 def merge_blocks(source: ObservationFile, merger: MeanMerger, choice: CrystalChoice) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from braggstream.formats.observation_files import is_standard_input, open_observations
+from braggstream.formats.observation_files import open_observations
+from braggstream.formats.stream_columns import is_read_once
 from braggstream.model.errors import MissingExtraError, UserError
 from braggstream.model.merge_settings import MergeSettings
 from braggstream.pipeline.merge_parts import choose_crystals, crystals_of, merge_part, parts_of
@@ -52,8 +53,8 @@ def merge_on_cluster(
         As for `merge_files`; standard input cannot be sent to a cluster.
     """
     check_inputs(paths, settings)
-    if any(is_standard_input(path) for path in paths):
-        raise UserError("standard input (-) cannot be merged on a cluster")
+    if any(is_read_once(path) for path in paths):
+        raise UserError("standard input and pipes cannot be merged on a cluster")
     parts = parts_of(paths)
     chosen: list[Any] = [None] * len(parts)
     if settings.choice.counts_crystals:
