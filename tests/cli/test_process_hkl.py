@@ -219,7 +219,7 @@ def test_a_pipe_is_read_once(few, tmp_path):
     ours = merge(tmp_path, pipe)
     writer.join()
     assert np.array_equal(ours.intensity, merge(tmp_path, few).intensity)
-    with pytest.raises(UserError, match="which pipes"):
+    with pytest.raises(UserError, match="pipes cannot be"):
         run(["--stat=s", str(pipe)])
 
 
