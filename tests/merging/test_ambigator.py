@@ -6,6 +6,8 @@ import pytest
 
 from braggstream.cli.main import main
 from braggstream.formats.stream_columns import read_observations
+from braggstream.formats.stream_reindex import reindex_stream
+from braggstream.model.errors import UserError
 from braggstream.model.index_operators import parse_operator
 from braggstream.model.observations import joined
 from braggstream.model.point_group import point_group
@@ -165,6 +167,29 @@ def test_a_threefold_operator_leaves_reflections_where_they_are(made):
     after, new = positions_of("out.stream")
     assert np.array_equal(after.hkl, before.hkl[:, [1, 2, 0]])
     assert new == pytest.approx(old, abs=40 * 2e-8)
+
+
+def test_a_crystal_without_an_end_does_not_stop_the_others(made, capsys):
+    folder, truth = made
+    parts = (folder / "in.stream").read_text().split("--- End crystal\n")
+    # The ninth crystal shares a frame with the tenth.
+    parts[8:10] = [parts[8] + parts[9]]
+    (folder / "in.stream").write_text("--- End crystal\n".join(parts))
+    n_read = joined(list(read_observations("in.stream"))).n_crystals
+    assert 118 <= n_read < 120
+    words = ["-y", "4/m", "-w", "4/mmm", "-o", "out.stream", "--end-assignments=end.txt"]
+    assert main(["ambigator", "in.stream", *words]) == 0
+    before, old = positions_of("in.stream")
+    after, new = positions_of("out.stream")
+    changed = (np.loadtxt("end.txt") == 1)[before.crystal]
+    assert np.array_equal(after.hkl[changed], before.hkl[changed].astype(int) @ SWAP)
+    assert np.array_equal(after.hkl[~changed], before.hkl[~changed]) and new == pytest.approx(old, abs=40 * 2e-8)
+
+
+def test_crystals_that_are_not_in_the_file_are_told(made):
+    crystals = [(np.eye(3) / 50.0, True)]
+    with pytest.raises(UserError, match="not found again in in.stream"):
+        reindex_stream("in.stream", "out.stream", crystals=crystals, operator=SWAP)
 
 
 def test_crystals_that_the_reader_leaves_out_do_not_shift_the_assignments(made, capsys):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from braggstream.formats.compressed_file import open_bytes
 from braggstream.formats.stream_header import (
+    CHUNK_BEGIN,
     CRYSTAL_BEGIN,
     CRYSTAL_END,
     REFLECTIONS_BEGIN,
@@ -65,7 +66,7 @@ def reindex_stream(
     Raises
     ------
     UserError
-        A file cannot be read or written.
+        A file cannot be read or written, or a crystal is not found in it.
     """
     if Path(source).resolve() == Path(target).resolve():
         raise UserError("the stream cannot be written over itself: give another name with -o", path=target)
@@ -78,6 +79,8 @@ def reindex_stream(
         raise UserError(
             f"cannot copy the stream: {getattr(error, 'strerror', None) or error}", path=target
         ) from None
+    if not writer.has_found_all:
+        raise UserError(f"holds crystals that were not found again in {source}: it cannot be used", path=target)
     return writer.n_reindexed
 
 
@@ -108,6 +111,11 @@ class _Writer:
         self._operator = np.asarray(operator, np.int64)
         self.n_reindexed = 0
 
+    @property
+    def has_found_all(self) -> bool:
+        """Whether each crystal was found in the file."""
+        return self._expected is None
+
     def lines(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """Give the lines of the new file."""
         begin, end = CRYSTAL_BEGIN.encode(), CRYSTAL_END.encode()
@@ -120,6 +128,10 @@ class _Writer:
                 held.append(inner)
                 if inner.startswith(end) and inner.rstrip(b"\r\n") == end:
                     break
+                if inner.startswith((begin, CHUNK_BEGIN.encode())):
+                    # The crystal before has no end, and nobody reads it.
+                    yield from held
+                    held = []
             yield from self._crystal(held)
 
     def _crystal(self, lines: list[bytes]) -> Iterable[bytes]:
