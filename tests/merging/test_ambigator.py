@@ -169,8 +169,8 @@ def test_a_threefold_operator_leaves_reflections_where_they_are(made):
     assert new == pytest.approx(old, abs=40 * 2e-8)
 
 
-def test_a_crystal_without_an_end_does_not_stop_the_others(made, capsys):
-    folder, truth = made
+def test_a_crystal_without_an_end_does_not_stop_the_others(made):
+    folder, _ = made
     parts = (folder / "in.stream").read_text().split("--- End crystal\n")
     # The ninth crystal shares a frame with the tenth.
     parts[8:10] = [parts[8] + parts[9]]
@@ -188,7 +188,7 @@ def test_a_crystal_without_an_end_does_not_stop_the_others(made, capsys):
 
 def test_crystals_that_are_not_in_the_file_are_told(made):
     crystals = [(np.eye(3) / 50.0, True)]
-    with pytest.raises(UserError, match="not found again in in.stream"):
+    with pytest.raises(UserError, match=r"not found again in in\.stream"):
         reindex_stream("in.stream", "out.stream", crystals=crystals, operator=SWAP)
 
 
