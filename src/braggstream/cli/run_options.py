@@ -18,8 +18,8 @@ RUN_OPTIONS: tuple[Option, ...] = (
     option(
         "--when-behind",
         "text",
-        "while workers are behind: wait (the sender has to; default with --zmq-request and --zmq-pull), or sample "
-        "(the newest frames are processed, the others counted; default with --zmq-subscribe) (beyond CrystFEL)",
+        "while workers are behind: wait (the sender has to; default with --zmq-request, --zmq-pull, ASAP::O), or "
+        "sample (the newest frames are processed, others counted; default with --zmq-subscribe) (beyond CrystFEL)",
         argument="HOW",
     ),
     off("--profile", "tell where the time goes: a line a frame on stdout, and a table at the end"),
