@@ -15,6 +15,7 @@ from braggstream.model.live_merge_settings import LiveMergeSettings
 from braggstream.model.settings import IndexingSettings, OutputSettings, Settings
 from braggstream.run import live_merge_watcher
 from braggstream.run.live_merge_watcher import LiveMergeWatcher
+from braggstream.sinks.live_lists import group_files
 from merging.made_crystals import HEADER, TETRAGONAL, MadeCrystals, chunk_text
 
 GEOMETRY = parse_geometry(HEADER.partition("geometry file -----\n")[2].partition("-----")[0], "made.geom")
@@ -95,6 +96,10 @@ def test_everything_is_told_and_written(tmp_path, chunks):
     }  # fmt: skip
     assert set(found["groups"]) == {"0", "1"} and found["differences"][0]["groups"] == ["0", "1"]
     assert [point["crystals"] for point in found["history"]] == [49, 99, 300]
+    shells = found["shell_history"][-1]
+    assert shells["crystals"] == 300 and len(shells["cc_half"]) == len(shells["high_angstrom"]) == 5
+    assert shells["cc_half"] == pytest.approx([row["cc_half"] for row in found["shells"]], rel=1e-4)
+    assert "0 against 1: Riso" in watcher.status_line()
     assert session.summary()["overall"] == found["overall"] and found["overall"]["cc_half"] > 0.9
     assert 0.0 < found["seconds_spent"] < 20.0
     names = {f"run.live{group}.{kind}" for group in ("", "-0", "-1") for kind in ("hkl", "hkl1", "hkl2", "mtz")}
@@ -202,6 +207,10 @@ def test_a_cell_that_is_found_later_is_used_from_then_on(tmp_path, chunks):
     session.record(30, 60)
     summary = watcher.finish()["live_merge"]
     assert summary["crystals"]["seen"] == sum(number % 3 for number in range(60))
+
+
+def test_groups_whose_names_look_alike_have_files_of_their_own():
+    assert group_files("a", ["", "on", "o/n", "o n"]) == {"": "a", "on": "a-on", "o/n": "a-o_n", "o n": "a-o_n-2"}
 
 
 def test_without_a_cell_nothing_is_merged_and_that_is_told(tmp_path, chunks):

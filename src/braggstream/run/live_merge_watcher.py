@@ -27,7 +27,7 @@ from braggstream.model.live_merge_settings import LiveMergeSettings
 from braggstream.model.point_group import point_group
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.run.watching import Watcher
-from braggstream.sinks.live_lists import group_file, write_lists
+from braggstream.sinks.live_lists import group_files, write_lists
 from braggstream.sinks.replaced_file import replace_file
 from braggstream.steps.merging.live_figures import FigureLimits
 from braggstream.steps.merging.live_goals import parse_goal
@@ -236,7 +236,8 @@ class LiveMergeWatcher(Watcher):
             "min_measurements": chosen.min_measurements,
             "seconds_spent": round(self._seconds, 3),
             **self._summary.values,
-            "history": self._summary.history.points,
+            "history": self._summary.history.overall.points,
+            "shell_history": self._summary.history.shells.points,
         }
 
     def _write_lists(self) -> list[str]:
@@ -245,14 +246,13 @@ class LiveMergeWatcher(Watcher):
         self._catch_up()
         self._wants_lists, self._listed = False, monotonic()
         merge, least, names = self._merge, self._chosen.min_measurements, []
-        for group in merge.sums.of_group:
+        for group, prefix in group_files(self._chosen.prefix, list(merge.sums.of_group)).items():
             lists = {
                 "hkl": merge.reflection_list(group, least=least),
                 "hkl1": merge.reflection_list(group, 0, least=least),
                 "hkl2": merge.reflection_list(group, 1, least=least),
             }
             notes = f"Merged by Braggstream while frames arrived: {merge.n_merged} crystals\n"
-            prefix = group_file(self._chosen.prefix, group)
             with self._complaining(f"the lists {prefix}.*"):
                 names += write_lists(prefix, lists, notes=notes, write_mtz=self._write_mtz)
         return names
@@ -283,7 +283,8 @@ class LiveMergeWatcher(Watcher):
                 "place": self._place,
                 "witness": witness(self._stream, self._place),
                 "time_s": self._time,
-                "history": self._summary.history.points,
+                "history": self._summary.history.overall.points,
+                "shell_history": self._summary.history.shells.points,
             }
             replace_file(path, checkpoint_bytes(values, arrays))
             self._is_kept = True
@@ -309,7 +310,8 @@ class LiveMergeWatcher(Watcher):
             self._say(f"Live merge: the checkpoint {path} is not used, the stream file is read instead: {error}")
             return
         self._merge, self._place = merge, int(values["place"])
-        self._summary.history.points = list(values["history"])
+        self._summary.history.overall.points = list(values["history"])
+        self._summary.history.shells.points = list(values["shell_history"])
         self._time_before = float(values["time_s"])
         self._say(f"Live merge: goes on from {path} with {merge.n_crystals} crystals.")
 

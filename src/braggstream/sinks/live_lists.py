@@ -1,7 +1,7 @@
 """Merged lists as files while the session runs: each appears whole, replacing the one before."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,17 @@ from braggstream.sinks.replaced_file import replace_file
 MAX_NAME = 40
 
 
-def group_file(prefix: str, group: str) -> str:
-    """Beginning of the names of a group's files."""
-    return f"{prefix}-{re.sub(r'[^A-Za-z0-9._+-]', '_', group)[:MAX_NAME]}" if group else prefix
+def group_files(prefix: str, groups: Sequence[str]) -> dict[str, str]:
+    """Give the beginning of the names of each group's files; no two groups have the same one."""
+    names: dict[str, str] = {}
+    for group in groups:
+        plain = f"{prefix}-{re.sub(r'[^A-Za-z0-9._+-]', '_', group)[:MAX_NAME]}" if group else prefix
+        name, number = plain, 1
+        while name in names.values():
+            number += 1
+            name = f"{plain}-{number}"
+        names[group] = name
+    return names
 
 
 def write_lists(

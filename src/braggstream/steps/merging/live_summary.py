@@ -53,7 +53,7 @@ class LiveSummary:
         """Compute everything anew."""
         self.figures = live_figures(merge, self.limits, self.possible)
         overall = {} if self.figures is None else self.figures.overall
-        self.history.note(time_s, merge.n_crystals, {name: overall.get(name) for name in TRACED})
+        self._note(merge, time_s)
         rate, n_recent = self.history.rate
         found = [standing(goal, merge, self.possible, self.limits.least) for goal in self.goals]
         self.standings = [(each, forecast(each, merge.n_crystals, rate=rate, n_recent=n_recent)) for each in found]
@@ -68,6 +68,19 @@ class LiveSummary:
             **_ambiguity_values(merge),
             **self._group_values(merge, time_s, is_last),
         }
+
+    def _note(self, merge: LiveMerge, time_s: float) -> None:
+        """Add to the curves."""
+        history, n, figures = self.history, merge.n_crystals, self.figures
+        history.count(time_s, n)
+        if figures is None:
+            return
+        if history.overall.wants(time_s):
+            history.overall.note(time_s, n, {name: figures.overall[name] for name in TRACED})
+        if history.shells.wants(time_s):
+            rows = figures.table()
+            columns = {name: [_short(row[name]) for row in rows] for name in ("high_angstrom", *TRACED)}
+            history.shells.note(time_s, n, columns)
 
     def line(self, merge: LiveMerge) -> str:
         """Tell the most important in one line."""
@@ -88,6 +101,7 @@ class LiveSummary:
         ]
         if merge.n_held:
             parts.append(f"{merge.n_held} undecided")
+        parts += [_difference_text(each) for each in self.values.get("differences", ())]
         return "Merged: " + ", ".join(parts) + "".join(f"; {_goal_text(*each)}" for each in self.standings) + "."
 
     def _group_values(self, merge: LiveMerge, time_s: float, is_last: bool) -> dict[str, Any]:
@@ -148,6 +162,16 @@ def _minutes(seconds: float) -> float | None:
 
 def _goal_text(found: Standing, when: Forecast | None) -> str:
     return f"{found.goal.text} {'reached' if found.is_reached else forecast_text(when)}"
+
+
+def _difference_text(difference: dict[str, Any]) -> str:
+    one, other = difference["groups"]
+    overall = difference["overall"]
+    return f"{one} against {other}: Riso {_percent(overall['r_iso'])}, CCiso {_fixed(overall['cc_iso'], 4)}"
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
 
 
 def _fixed(value: float | None, digits: int) -> str:
