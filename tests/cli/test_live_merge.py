@@ -6,9 +6,11 @@ import signal
 
 import pytest
 
+from braggstream.cli.indexamajig import understand
 from braggstream.cli.process_hkl import run as process_hkl
 from braggstream.formats.hkl import read_hkl
-from cli.commands import Beamline, Running, indexamajig
+from braggstream.model.errors import UserError
+from cli.commands import Beamline, Running
 from session_fakes.session_process import eventually
 
 GEOMETRY = """photon_energy = beam_energy eV
@@ -92,13 +94,53 @@ def check_offline(stream, folder, found):
     assert read_hkl(folder / "out.live.hkl").n_measured.sum() >= found["overall"]["measurements"]
 
 
-def test_options_of_live_merging_are_checked_before_anything_is_done(sample):
-    base = ["-i", "f.lst", "-o", "x.stream", "-g", sample / "d.geom"]
-    with_cell = [*base, "-p", sample / "c.cell"]
-    for words, complaint in (
-        ([*with_cell, "--live-merge"], "--symmetry"),
-        ([*base, "--live-merge", "-y", "4/mmm"], "--find-cell"),
-    ):
-        done = indexamajig(*words, cwd=sample)
-        assert done.returncode == 1 and complaint in done.stderr and "Traceback" not in done.stderr
-    assert not (sample / "x.stream").exists()
+def settings_of(sample, *words):
+    base = ["-i", "f.lst", "-o", str(sample / "run.stream"), "-g", str(sample / "d.geom")]
+    return understand([*base, *words]).run.live_merge
+
+
+def test_options_become_settings(sample):
+    cell = f"--pdb={sample / 'c.cell'}"
+    assert settings_of(sample, cell) is None
+    found = settings_of(
+        sample, cell, "--live-merge", "-y", "4/m", "--no-live-scale", "--live-highres=2", "--goal=cc12>0.5@2A",
+        "--goal=multiplicity>9@2A", "--stop-at-goal", "--merge-by=/entry/laser", "--live-ambiguity=k,h,-l",
+    )  # fmt: skip
+    assert (found.symmetry, found.scale, found.high, found.low) == ("4/m", False, 0.5, None)
+    assert found.goals == ("cc12>0.5@2A", "multiplicity>9@2A") and found.stop_at_goal
+    assert found.prefix == str(sample / "run.live") and found.checkpoint == f"{found.prefix}.checkpoint"
+    headers = understand(
+        ["-i", "f", "-o", str(sample / "o"), "-g", str(sample / "d.geom"), cell, "--live-merge", "-y", "1",
+         "--merge-by=laser", "--copy-header=other", "--live-checkpoint=none"]
+    )  # fmt: skip
+    assert headers.settings.frame.copy_headers == ("laser", "other") and headers.run.live_merge.checkpoint is None
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--live-merge"], "--symmetry"),
+        (["--live-merge", "-y", "5/m"], "no point group"),
+        (["--goal=cc12>0.9@2A"], "--live-merge"),
+        (["--merge-by=laser"], "--live-merge"),
+        (["--live-merge", "-y", "4/m", "--goal=cc12"], "--goal=cc12"),
+        (["--live-merge", "-y", "4/m", "--stop-at-goal"], "--goal"),
+        (["--live-merge", "-y", "4/m", "--live-highres=0"], "--live-highres"),
+        (["--live-merge", "-y", "4/m", "--live-highres=3", "--live-lowres=2"], "--live-lowres"),
+        (["--live-merge", "-y", "4/m", "--live-polarisation=horiz101"], "polarisation"),
+        (["--live-merge", "-y", "4/mmm", "--live-ambiguity=k,h,-l"], "part of the symmetry"),
+        (["--live-merge", "-y", "4/m", "--live-ambiguity=k,h"], "operator"),
+        (["--live-merge", "-y", "4/m", "--no-refls-in-stream"], "--no-refls-in-stream"),
+        (["--live-merge", "-y", "4/m", "--live-prefix=/nowhere/x"], "/nowhere"),
+    ],
+)
+def test_wrong_options_of_live_merging_are_refused_in_one_line(sample, words, complaint):
+    with pytest.raises(UserError, match=complaint) as refusal:
+        settings_of(sample, f"--pdb={sample / 'c.cell'}", *words)
+    assert "\n" not in str(refusal.value)
+
+
+def test_without_a_cell_there_is_nothing_to_merge(sample):
+    with pytest.raises(UserError, match="--find-cell"):
+        settings_of(sample, "--live-merge", "-y", "4/m")
+    assert settings_of(sample, "--live-merge", "-y", "4/m", "--find-cell").symmetry == "4/m"
