@@ -139,10 +139,13 @@ class Beamline:
         parts = message if isinstance(message, list) else [message]
         if self.settings.socket == "pub":
             parts = [self.settings.tag.encode(), *parts]
-        if not self._wait(zmq.POLLOUT, self.settings.patience_s, should_stop):
-            return False
-        self._socket.send_multipart(parts, copy=False)
-        return True
+        while self._wait(zmq.POLLOUT, self.settings.patience_s, should_stop):
+            try:
+                self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                continue  # The receiver has gone in between.
+            return True
+        return False
 
     def _wait(self, event: int, patience_s: float, should_stop: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + patience_s
