@@ -180,6 +180,8 @@ def test_strict_halves_know_nothing_of_each_other(stream, partialator, tmp_path,
         (["--start-after=289"], "at least 2 are needed"),
         (["--custom-split=missing.lst"], "missing.lst: cannot read the list of data sets"),
         (["-o", "nowhere/x.hkl"], "there is no folder nowhere"),
+        (["--unmerged-output=nowhere/x.txt"], "--unmerged-output=nowhere/x.txt: there is no folder nowhere"),
+        (["--dask-scheduler=a", "--dask-workers=2"], "cannot be used together"),
         (["--iterations=-1"], "expected a whole number, at least 0"),
     ],
 )

@@ -107,7 +107,9 @@ def files_of(chosen: dict[str, Any], words: Sequence[str]) -> PartialatorFiles:
     inputs = (*(chosen["input"] or ()), *chosen["streams"])
     if not inputs:
         raise UserError("a stream file is needed: give it with -i")
-    _check_output(chosen["output"], inputs)
+    for name in ("output", "unmerged_output", "output_cell", "harvest_file"):
+        if chosen[name] is not None:
+            _check_output("--" + name.replace("_", "-"), chosen[name], inputs)
     has_logs = not chosen["no_logs"] and chosen["model"] != "unity"
     return PartialatorFiles(
         inputs=inputs,
@@ -126,12 +128,12 @@ def files_of(chosen: dict[str, Any], words: Sequence[str]) -> PartialatorFiles:
     )
 
 
-def _check_output(output: str, inputs: Sequence[str]) -> None:
+def _check_output(name: str, output: str, inputs: Sequence[str]) -> None:
     """Refuse to write over an input, or where nothing can be written: before the work, not after it."""
     if any(Path(output).resolve() == Path(path).resolve() for path in inputs):
-        raise UserError(f"--output={output} would overwrite an input: give another name")
+        raise UserError(f"{name}={output} would overwrite an input: give another name")
     if not Path(output).parent.is_dir():
-        raise UserError(f"--output={output}: there is no folder {Path(output).parent}")
+        raise UserError(f"{name}={output}: there is no folder {Path(output).parent}")
 
 
 def _notes(chosen: dict[str, Any], settings: PartialSettings) -> list[str]:

@@ -44,7 +44,14 @@ class PartialatorLogs:
         self._begun: set[str] = set()
 
     def write(self, merge: PartialMerge, cycle: int | str, ways: Ways) -> None:
-        """Write what there is after a cycle, or, with `FINAL`, at the end."""
+        """Write what there is after a cycle, or, with `FINAL`, at the end; raises `UserError` where that fails."""
+        try:
+            self._write(merge, cycle, ways)
+        except OSError as error:
+            reason = f"cannot be written: {error.strerror or error}"
+            raise UserError(f"--log-folder: {reason}", path=self._folder) from None
+
+    def _write(self, merge: PartialMerge, cycle: int | str, ways: Ways) -> None:
         self._graph(merge, cycle)
         for number, way in ways.items():
             self._way(number, cycle, way, merge)
