@@ -92,7 +92,8 @@ class PartialMerge:
         """Refine against the last merge, and scale and merge anew."""
         if self.settings.refines:
             self.first_shapes = np.concatenate([shape.copy() for shape in self.crew.work(shapes)])
-            self.ways = refine_blocks(self.crew, self.merged, MODELS[self.settings.model])
+            squares = None if self._errors is None else self._errors.model.squares
+            self.ways = refine_blocks(self.crew, self.merged, MODELS[self.settings.model], squares)
         self.settle()
 
     def finish(self) -> None:
