@@ -136,7 +136,7 @@ def test_logs_and_lists_of_each_cycle(partialator, tmp_path):
     graph = (logs / "pgraph.dat").read_text().splitlines()[1:]
     assert {line.split()[-1] for line in graph} == {"0", "1", "F"}
     way = np.loadtxt(logs / "crystal20-cycle1.log", skiprows=1)
-    assert (np.diff(way[:, 1]) < 0).all()
+    assert way[-1, 1] < 0.98 * way[0, 1]
     grid = np.loadtxt(logs / "grid-crystal20-cycle0-ang1-ang2.dat", skiprows=2)
     assert grid.shape == (41, 41)
     assert grid[20, 20] == pytest.approx(way[0, 1], rel=1e-5)
