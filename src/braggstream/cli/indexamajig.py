@@ -23,7 +23,6 @@ from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     DEFAULT_RADII,
-    AsapoSourceSettings,
     AsdfSettings,
     CalibrationSettings,
     FelixSettings,
@@ -81,13 +80,12 @@ def run(words: Sequence[str]) -> int:
     record: Provenance | None = None
     try:
         words, options = read_options(words)
+        hide_in_process_list(options["asapo_token"] or "")
         if options["write_config"] is not None:
             write_config(options)
             if all(options.get(name) is None for name in INPUTS):
                 return 0
         session = understand_options(words, options)
-        if isinstance(session.source, AsapoSourceSettings):
-            hide_in_process_list(session.source.service.token)
         for notice in session.geometry.notices:
             _say(notice)
         _say_cell(session.settings.indexing)
