@@ -76,12 +76,14 @@ def right(session, folder):
 )
 def test_series_of_a_detector(still_set, tmp_path, one_panel, data_format, given):
     """Without a geometry it is made of the start message; workers get what that says."""
+    socket = ["--socket", "pub", "--tag", "frames"] if given else ["--socket", "push"]
+    taking = ["--zmq-subscribe=frames", "--when-behind=wait"] if given else ["--zmq-pull"]
     with (
         Beamline(
-            *sent(tmp_path, still_set.cell, one_panel, "--socket", "push", "--data-format", data_format)
+            *sent(tmp_path, still_set.cell, one_panel, *socket, "--data-format", data_format)
         ) as beamline,
         Running(
-            tmp_path, f"--zmq-input={beamline.endpoint}", "--zmq-pull", "-p", still_set.cell, *PF8, "-j", 2,
+            tmp_path, f"--zmq-input={beamline.endpoint}", *taking, "-p", still_set.cell, *PF8, "-j", 2,
             *(["-g", one_panel] if given else [f"--data-format={data_format}"]),
             "--copy-header=incident_wavelength",
         ) as session,

@@ -106,7 +106,7 @@ class Beamline:
         while not wanted or number < wanted:
             payload = payloads[number % len(payloads)]
             message = _with_metadata(payload.message(number), payload.metadata)
-            if not self._wait_for_receiver(should_stop, is_first=number == 0):
+            if not self._wait_for_receiver(should_stop, is_first=number == 0 and series is None):
                 break
             schedule.wait(should_stop)
             if should_stop() or not self._deliver(message, should_stop):
