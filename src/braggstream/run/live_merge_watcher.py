@@ -9,7 +9,6 @@ import json
 import signal
 import stat
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -17,8 +16,7 @@ from time import monotonic, thread_time
 from types import FrameType
 from typing import Any
 
-from braggstream.formats.live_checkpoint import checkpoint_bytes, read_checkpoint
-from braggstream.formats.stream_tail import read_tail, witness
+from braggstream.formats.stream_tail import read_tail
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.cell import UnitCell
@@ -26,28 +24,29 @@ from braggstream.model.errors import BraggstreamError
 from braggstream.model.live_merge_settings import LiveMergeSettings
 from braggstream.model.point_group import point_group
 from braggstream.model.reflection_list import ReflectionList
+from braggstream.run.live_checkpoints import UNUSABLE, LiveCheckpoints
 from braggstream.run.watching import Watcher
 from braggstream.sinks.live_lists import group_files, write_lists
 from braggstream.sinks.replaced_file import replace_file
 from braggstream.steps.merging.live_figures import FigureLimits
 from braggstream.steps.merging.live_goals import parse_goal
+from braggstream.steps.merging.live_history import LiveHistory
 from braggstream.steps.merging.live_input import LiveInput, split_chunks
 from braggstream.steps.merging.live_merge import LiveMerge
 from braggstream.steps.merging.live_operators import live_operators
-from braggstream.steps.merging.live_state import state_of, take_state
 from braggstream.steps.merging.live_summary import LiveSummary
 from braggstream.steps.merging.live_warm import warm_up_live_kernels
 from braggstream.steps.merging.polarisation import parse_polarisation
 
-UPDATE_S = 1.7
-"""Figures are at most so old, and what a turn of the session's loop takes."""
+UPDATE_S, MOST_UPDATE_S = 1.2, 1.5
+"""Figures are computed so often [s]; where that takes long, as many times less often: they are below 2 s old."""
+UPDATE_SHARE = 0.03
+"""What computing them may take of a processor, before they are computed less often."""
 MOST_UNREAD = 1 << 20
 """Chunks are merged when they are so large together, and before figures are computed [bytes]."""
 WAKE_S = 0.25
 """So soon a wish for a snapshot is seen."""
 CHECKPOINT_S = 30.0
-SAME_CELL = 0.02
-"""Cells that differ by less are one, for a checkpoint [relative]."""
 
 
 class LiveMergeWatcher(Watcher):
@@ -63,6 +62,7 @@ class LiveMergeWatcher(Watcher):
         self._time_before = 0.0
         """Time that the session took before it was killed [s]."""
         self._merge: LiveMerge | None = None
+        self._checkpoints: LiveCheckpoints | None = None
         self._is_reading_back = stat.S_ISREG(Path(self._stream).stat().st_mode)
         self._place = 0
         """End of what is merged, in the stream file [bytes]."""
@@ -81,6 +81,7 @@ class LiveMergeWatcher(Watcher):
         """Chunks that were written and are not merged yet."""
         self._n_unread = 0
         self._is_warm = False
+        self._interval_s = UPDATE_S
 
     # ---- what the session calls ----------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class LiveMergeWatcher(Watcher):
             return monotonic()
         if self._merge is None:
             return inf
-        due = self._updated + UPDATE_S if self._is_new else inf
+        due = self._updated + self._interval_s if self._is_new else inf
         return min(due, monotonic() + WAKE_S)
 
     def turn(self) -> str:
@@ -126,7 +127,7 @@ class LiveMergeWatcher(Watcher):
         if self._merge is None:
             return ""
         now = monotonic()
-        if self._is_new and now >= self._updated + UPDATE_S:
+        if self._is_new and now >= self._updated + self._interval_s:
             self._update()
         if self._wants_lists or now >= self._listed + self._chosen.snapshot_every_s:
             self._write_lists()
@@ -173,6 +174,8 @@ class LiveMergeWatcher(Watcher):
         )
         self._summary = LiveSummary.of(cell, group, limits, self._goals)
         self._merge = self._new_merge()
+        if chosen.checkpoint is not None:
+            self._checkpoints = LiveCheckpoints(chosen.checkpoint, self._stream, chosen, cell, self._operators)
         if self._is_reading_back:
             size = Path(self._stream).stat().st_size
             if self._is_restarted:
@@ -218,6 +221,7 @@ class LiveMergeWatcher(Watcher):
         assert self._merge is not None
         self._summary.update(self._merge, self._time, is_last=is_last)
         self._is_new, self._updated = False, monotonic()
+        self._interval_s = min(max(UPDATE_S, (thread_time() - begun) / UPDATE_SHARE), MOST_UPDATE_S * UPDATE_S)
         path = f"{self._chosen.prefix}.json"
         with self._complaining(path):
             replace_file(path, json.dumps(self._values(), allow_nan=False))
@@ -268,63 +272,35 @@ class LiveMergeWatcher(Watcher):
     def _keep(self) -> None:
         """Write a checkpoint, unless the beginning is not over: then a restart reads the stream file."""
         assert self._merge is not None
-        path = self._chosen.checkpoint
         self._kept = monotonic()
-        if self._is_reading_back:
-            self._read_back(Path(self._stream).stat().st_size)  # Mostly nothing: what was written has been seen.
-        if path is None or self._is_kept or not self._is_reading_back or not self._merge.is_settled:
+        if not self._is_reading_back:
+            return
+        self._read_back(Path(self._stream).stat().st_size)  # Mostly nothing: what was written has been seen.
+        if self._checkpoints is None or self._is_kept or not self._merge.is_settled:
             return
         begun = thread_time()
-        with self._complaining(path):
-            values, arrays = state_of(self._merge)
-            values |= {
-                "made_for": self._made_for(),
-                "cell": list(self._cell.parameters),
-                "place": self._place,
-                "witness": witness(self._stream, self._place),
-                "time_s": self._time,
-                "history": self._summary.history.overall.points,
-                "shell_history": self._summary.history.shells.points,
-            }
-            replace_file(path, checkpoint_bytes(values, arrays))
+        with self._complaining(self._checkpoints.path):
+            history = self._summary.history
+            self._checkpoints.write(self._merge, history, place=self._place, time_s=self._time)
             self._is_kept = True
         self._seconds += thread_time() - begun
 
-    def _made_for(self) -> dict[str, Any]:
-        """Tell what a checkpoint depends on."""
-        names = ("symmetry", "scale", "polarisation", "ambiguity", "merge_by")
-        chosen = {name: value for name, value in asdict(self._chosen).items() if name in names}
-        return chosen | {"operators": [operator.tolist() for operator in self._operators]}
-
     def _resume(self, size: int) -> None:
         """Go on from the checkpoint, if there is one that fits."""
-        path = self._chosen.checkpoint
-        if path is None or not Path(path).exists():
+        checkpoints = self._checkpoints
+        if checkpoints is None or not checkpoints.exists:
             return
+        merge, history = self._new_merge(), LiveHistory()
         try:
-            values, arrays = read_checkpoint(path)
-            self._check(values, size)
-            merge = self._new_merge()
-            take_state(merge, values, arrays)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, BraggstreamError) as error:
-            self._say(f"Live merge: the checkpoint {path} is not used, the stream file is read instead: {error}")
+            self._place, self._time_before = checkpoints.read(merge, history, size)
+        except UNUSABLE as error:
+            self._say(
+                f"Live merge: the checkpoint {checkpoints.path} is not used, "
+                f"the stream file is read instead: {error}"
+            )
             return
-        self._merge, self._place = merge, int(values["place"])
-        self._summary.history.overall.points = list(values["history"])
-        self._summary.history.shells.points = list(values["shell_history"])
-        self._time_before = float(values["time_s"])
-        self._say(f"Live merge: goes on from {path} with {merge.n_crystals} crystals.")
-
-    def _check(self, values: dict[str, Any], size: int) -> None:
-        """See whether a checkpoint belongs to this session; raises `ValueError`."""
-        if values["made_for"] != self._made_for():
-            raise ValueError("it was made with other options")
-        pairs = zip(values["cell"], self._cell.parameters, strict=True)
-        if any(abs(one - other) > SAME_CELL * other for one, other in pairs):
-            raise ValueError("it was made for another unit cell")
-        place = int(values["place"])
-        if not 0 <= place <= size or witness(self._stream, place) != values["witness"]:
-            raise ValueError("the stream file is not the one it was made for")
+        self._merge, self._summary.history = merge, history
+        self._say(f"Live merge: goes on from {checkpoints.path} with {merge.n_crystals} crystals.")
 
     # ---- signals and complaints ----------------------------------------------------------------------------
 
