@@ -7,7 +7,7 @@ import pytest
 
 from braggstream.formats.hkl import read_hkl
 from braggstream.formats.stream_columns import read_observations
-from braggstream.kernels.crystal_columns import B_FACTOR, FREE, LN_G
+from braggstream.kernels.crystal_columns import B_FACTOR, FREE, LN_G, SHAPE_BANDWIDTH
 from braggstream.model.errors import UserError
 from braggstream.model.point_group import point_group
 from braggstream.steps.partialator.block import BLOCK, GOOD, packed, unpacked
@@ -106,6 +106,33 @@ def test_crystals_that_are_not_used_are_counted_by_reason():
     assert loaded.crystals.skipped == {"profile radius too big": 1, "resolution below --min-res": 1}
     assert loaded.crystals.n_saturated == 15
     assert [len(block) for block in loaded.blocks] == [5, 5, 5]
+
+
+def test_an_unknown_bandwidth_is_the_geometrys():
+    known, unknown = observations_of([[(1, 0, 0, 100, 1)]]), observations_of([[(1, 0, 0, 100, 1)]])
+    unknown.crystals.bandwidth[:] = -1
+    found = load_crystals([known, unknown], settings_for("1", model="xsphere"), bandwidth=0.004)
+    assert [block.shape[0, SHAPE_BANDWIDTH] for block in found.blocks] == [1e-8, 0.004]
+    forced = settings_for("1", force_bandwidth=0.01, force_radius=0.0005, force_wavelength=1.5)
+    shape = load_crystals([known, unknown], forced).blocks[1].shape[0]
+    assert shape[9:].tolist() == [0.0005, 1.5, 0.01]
+
+
+def test_random_partialities_follow_from_frame_and_indices():
+    crystals, *_ = made_set(n=4)
+    settings = settings_for("1", model="random", n_cycles=0, reject_by_half_sets=False)
+    one, other = (load_crystals([observations_of(crystals)], settings).blocks[0].part for _ in range(2))
+    assert one.tolist() == other.tolist()
+    assert 0.2 < np.mean(one < 0.3) < 0.4
+
+
+def test_observations_beyond_the_resolution_are_not_merged():
+    rows = [[(1, 0, 0, 100, 1), (50, 0, 0, 100, 1)]] * 2
+    near = settings_for("1", model="unity", scale=False, n_cycles=0, push_resolution=0.1)
+    part = observations_of(rows, limit=0.2)
+    assert lists_of(merge_of([part], near))[0].hkl.tolist() == [[1, 0, 0]]
+    far = settings_for("1", model="unity", scale=False, n_cycles=0, push_resolution=0.31)
+    assert len(lists_of(merge_of([part], far))[0]) == 2
 
 
 def test_one_crystal_is_not_enough():
