@@ -123,7 +123,12 @@ class AsapoSource:
         try:
             for number, client in enumerate(self._clients):
                 name = f"asapo consumer {number}"
-                threading.Thread(target=self._run, args=(client,), name=name, daemon=True).start()
+                thread = threading.Thread(target=self._run, args=(client,), name=name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # Where address space is rationed a usual stack has to do.
+                    threading.stack_size(usual)
+                    thread.start()
         finally:
             threading.stack_size(usual)
 
