@@ -221,21 +221,6 @@ def test_each_frame_in_a_format_of_its_own_and_hostile_ones_between(tmp_path):
     assert summary["replaced_workers"] == 0
 
 
-@pytest.mark.parametrize("data_format", ["cbf", "tiff"])
-def test_simulated_images(still_set, tmp_path, one_panel, data_format):
-    words = sent(tmp_path, still_set.cell, one_panel, "--data-format", data_format, "--pool", 2)
-    words[words.index("-n") + 1] = 4
-    with (
-        Beamline(*words) as beamline,
-        Running(
-            tmp_path, f"--zmq-input={beamline.endpoint}", "--zmq-request=next", f"--data-format={data_format}",
-            "-g", one_panel, "--indexing=none", *PF8,
-        ) as session,
-    ):  # fmt: skip
-        session.wait_for_chunks(4)
-        assert session.stop()[0] == 0
-
-
 @pytest.mark.real
 def test_thaumatin_stills_as_they_were_recorded(real, tmp_path):
     """Gzipped CBF files of a PILATUS3 6M: the same as the same pixels in HDF5."""
