@@ -1,6 +1,7 @@
 """The ledger: its equation at every moment, CrystFEL's wording, and the counting of lost frames."""
 
 import json
+import random
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from braggstream.formats.wire import FrameOutcome
 from braggstream.model.errors import UserError
+from braggstream.pipeline.sampled_rates import SampledRates
 from braggstream.pipeline.totals import Ledger, SenderNumbers
 from braggstream.sinks.json_summary import write_json_summary
 
@@ -115,6 +117,25 @@ def test_what_was_sent_is_received_or_lost(lost_ones, left_out, unreadable):
     assert (frames["lost"], frames["sampled_out"]) == (len(lost_ones), len(left_out))
     assert frames["received"] == frames["written"] + frames["failed"] + frames["sampled_out"]
     assert f"{len(lost_ones)} lost before they arrived, 62 sent." in ledger.ledger_line()
+
+
+def test_rates_of_all_frames_where_hits_are_rarely_processed():
+    """Hits and blank frames in turns of random length; after a hit the worker is busy for longer."""
+    chance = random.Random(5)
+    kinds: list[bool] = []
+    while len(kinds) < 100_000:
+        kinds += [chance.random() < 0.5] * chance.randrange(20, 150)
+    rates = SampledRates()
+    chosen = [0]
+    while chosen[-1] < len(kinds) - 20:
+        chosen.append(chosen[-1] + chance.randrange(*((8, 13) if kinds[chosen[-1]] else (1, 4))))
+    for serial in sorted(chosen, key=lambda serial: serial + chance.randrange(20)):  # They end out of order.
+        rates.see(serial, is_hit=kinds[serial], is_indexed=False)
+    true = sum(kinds) / len(kinds)
+    among_processed = sum(kinds[serial] for serial in chosen) / len(chosen)
+    found = rates.rates
+    assert found is not None and found[1] == 0
+    assert abs(among_processed - true) > 0.2 and found[0] == pytest.approx(true, abs=0.01)
 
 
 def test_complaints_are_kept_by_reason_and_bounded():

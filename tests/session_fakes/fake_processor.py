@@ -63,6 +63,8 @@ class FakeProcessor:
             raise ZeroDivisionError("a bug")
         elif word == "work":
             time.sleep(0.008)
+        elif word == "burst":
+            time.sleep(0.012 if is_burst_hit(int(rest)) else 0.002)
         elif word == "allocate":
             bytearray(int(rest) << 30)
         elif word == "keep":  # 10 MiB that are never given back.
@@ -72,7 +74,9 @@ class FakeProcessor:
         indexing = self.adjustments.indexing
         if word == "fails" and indexing is not None:
             raise DecodeError("not a second time")
-        is_hit = is_work_hit(int(rest)) if word == "work" else word != "blank"
+        is_hit = word != "blank"
+        if word in ("work", "burst"):
+            is_hit = (is_work_hit if word == "work" else is_burst_hit)(int(rest))
         is_written = is_hit or self.setup.output.write_non_hits
         size = int(rest) if word == "big" else 10
         where = f"worker {os.getpid()} offset {self.adjustments.offset.x:g}"
@@ -92,7 +96,7 @@ class FakeProcessor:
             chunk=chunk if is_written else b"",
             is_hit=is_hit,
             n_crystals=2 if word == "crystal" else 0,
-            sender_number=int(rest) if word in ("number", "work") else None,
+            sender_number=int(rest) if word in ("number", "work", "burst") else None,
             timings={"load": 0.5},
             warnings=("odd",) if word == "warn" else (),
             adjustment=self.adjustments.number,
@@ -109,6 +113,11 @@ def announced_chunk(line, origin):
     """Look like a chunk of a message as far as those need it who go on with a stream file."""
     head = f"{CHUNK_BEGIN}\nImage serial number: {origin.number}\nheader/str/{STREAM_HEADER} = {origin.stream}\n"
     return head.encode() + line + f"{CHUNK_END}\n".encode()
+
+
+def is_burst_hit(number):
+    """A hundred hits, a hundred blank frames, and so on."""
+    return number // 100 % 2 == 0
 
 
 def reciprocal_axes(serial):

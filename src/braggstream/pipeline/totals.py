@@ -12,6 +12,7 @@ from math import nan
 from typing import Any
 
 from braggstream.formats.wire import FrameOutcome
+from braggstream.pipeline.sampled_rates import SampledRates
 
 MAX_KEPT_COMPLAINTS = 10
 """So many complaints of each reason are kept for the summary."""
@@ -72,6 +73,7 @@ class Ledger:
     step_seconds: Counter[str] = field(default_factory=Counter)
     """Seconds that workers spent, by step."""
     senders: SenderNumbers = field(default_factory=SenderNumbers)
+    sampled: SampledRates = field(default_factory=SampledRates)
     n_undelivered: int = 0
     """Frames that a message service should have, by its own numbering, and never gave."""
     _n_unnumbered: int = 0
@@ -133,6 +135,7 @@ class Ledger:
             self.n_written += 1
         else:
             self.n_skipped += 1
+        self.sampled.see(outcome.serial, is_hit=outcome.is_hit, is_indexed=outcome.n_crystals > 0)
         self.n_hits += outcome.is_hit
         self.n_indexable += outcome.n_crystals > 0
         self.n_crystals += outcome.n_crystals
@@ -163,7 +166,10 @@ class Ledger:
         if self.failed:
             parts[-1] += " (" + ", ".join(f"{n} {reason}" for reason, n in sorted(self.failed.items())) + ")"
         if self.n_sampled_out:
-            parts.append(f"{self.n_sampled_out} sampled out ({100.0 * self.fraction_processed:.1f}% processed)")
+            rates = self.sampled.rates
+            of_all = "" if rates is None else f"; hit rate of all {100.0 * rates[0]:.1f}%"
+            processed = f"{100.0 * self.fraction_processed:.1f}% processed"
+            parts.append(f"{self.n_sampled_out} sampled out ({processed}{of_all})")
         if self.n_in_flight:
             parts.append(f"{self.n_in_flight} {'abandoned' if is_final else 'in flight'}")
         if self.n_sent is not None:
@@ -171,6 +177,11 @@ class Ledger:
         elif self.n_undelivered:
             parts.append(f"{self.n_undelivered} lost before they arrived")
         return "Frames: " + ", ".join(parts) + "."
+
+    def _rates(self) -> dict[str, float] | None:
+        """Rates that the frames left out do not distort; None where nothing was processed."""
+        rates = self.sampled.rates
+        return None if rates is None else {"hits": rates[0], "indexed": rates[1]}
 
     def _counts(self) -> str:
         n, hits, indexable = self.n_processed, self.n_hits, self.n_indexable
@@ -195,6 +206,7 @@ class Ledger:
             },
             "processed": self.n_processed,
             "fraction_processed": self.fraction_processed,
+            "rates_of_all_frames": self._rates(),
             "hits": self.n_hits,
             "indexable": self.n_indexable,
             "crystals": self.n_crystals,

@@ -4,7 +4,8 @@ A broadcast cannot be told to wait.  Left alone, ZeroMQ's queues fill up with fr
 processed, and the sender drops others, which nobody counts.  Here every message is taken from the socket at once;
 a worker that gets free is given the newest one, and what is pushed out at the old end is a row of the ledger.
 
-Which frames are processed depends on when they came and on nothing that is in them: hit rates stay unbiased.
+Which frames are processed depends on when they came and on nothing that is in them.  A hit keeps its worker busy
+for longer, though, which `pipeline.sampled_rates` makes up for.
 """
 
 from collections import deque
