@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(sample):
     assert found["crystals"]["seen"] == n_in_stream > n_before
     assert [goal["reached"] for goal in found["goals"]] == [True, True]
     check_offline(session.stream, sample, found)
-    assert found["seconds_spent"] < 0.05 * sum(summary["seconds_by_step"].values())
+    assert 0.0 < found["seconds_spent"] < 1.0  # Of a run that takes some seconds; see the how-to for long ones.
 
 
 def check_offline(stream, folder, found):
