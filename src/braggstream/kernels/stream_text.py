@@ -10,6 +10,7 @@ from braggstream.kernels._jit import inline_jit, jit
 
 NEWLINE, RETURN, SPACE, TAB = 10, 13, 32, 9
 MINUS, PLUS, POINT, ZERO, NINE = 45, 43, 46, 48, 57
+_E, _EQUALS = 69, 61
 MAX_DIGITS = 18
 MAX_EXPONENT = 400
 MAX_INDEX = 32767
@@ -79,8 +80,14 @@ def _starts(data: NDArray[np.uint8], at: int, end: int, word: int) -> bool:
 
 
 @inline_jit
-def _is(data: NDArray[np.uint8], at: int, end: int, word: int) -> bool:
-    return end - at == _LENGTHS[word] and _starts(data, at, end, word)
+def _marker(data: NDArray[np.uint8], at: int, end: int) -> int:
+    """Tell which of the lines that mark a part of the file this is; -1 where it is none."""
+    if end > at and data[end - 1] == RETURN:
+        end -= 1
+    for word in range(_FIRST_TEXT):
+        if _LENGTHS[word] == end - at and _starts(data, at, end, word):
+            return word
+    return -1
 
 
 @inline_jit
@@ -248,6 +255,59 @@ def _read_list(
 
 
 @inline_jit
+def _skip_peaks(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
+    """Pass over a peak list; gives the place of the next line, and the number of lines."""
+    end, n_lines = data.shape[0], 0
+    while at < end:
+        stop = _line_end(data, at, end)
+        # The marker of a chunk inside a list: its writer was killed.
+        if data[at] == MINUS:
+            break
+        is_last = data[at] == _E and _marker(data, at, stop) == _PEAKS_END
+        at = stop + 1
+        n_lines += 1
+        if is_last:
+            break
+    return at, n_lines
+
+
+@inline_jit
+def _take_text(
+    data: NDArray[np.uint8], begin: int, end: int, first: int, last: int, spans: NDArray[np.int64]
+) -> bool:
+    """Note where the text of a line begins and ends, if it is one of the words from `first` to before `last`."""
+    for word in range(first, last):
+        if _starts(data, begin, end, word):
+            place = 2 * (word - _FIRST_TEXT)
+            spans[place], spans[place + 1] = begin + _LENGTHS[word], end
+            return True
+    return False
+
+
+@inline_jit
+def _take_number(
+    data: NDArray[np.uint8], begin: int, end: int, first: int, last: int, numbers: NDArray[np.float64]
+) -> bool:
+    """Read the numbers of a line, if it is one of these words; tells whether there is nothing wrong with it."""
+    for word in range(first, last):
+        if not _starts(data, begin, end, word):
+            continue
+        n_wanted = 3 if _ASTAR <= word < _SHIFT else 2 if word == _SHIFT else 1
+        at = begin + _LENGTHS[word]
+        for read in range(n_wanted):
+            value, at = read_number(data, at, end)
+            if at < 0:
+                return False
+            numbers[_PLACES[word - _FIRST_NUMBER] + read] = value
+            if word == _SHIFT:  # Between x and y there is text with an equals sign.
+                while at < end and data[at] != _EQUALS:
+                    at += 1
+                at += 1
+        return True
+    return True
+
+
+@inline_jit
 def _add_problem(problems: NDArray[np.int64], counts: NDArray[np.int64], line: int, kind: int) -> None:
     n = counts[PROBLEMS]
     if n < problems.shape[0]:
@@ -303,16 +363,17 @@ def read_chunks(
         n_lines += 1
         if stop > begin and data[stop - 1] == RETURN:
             stop -= 1
+        mark = _marker(data, begin, stop)
         if not in_chunk:
-            if _is(data, begin, stop, _CHUNK):
+            if mark == _CHUNK:
                 in_chunk, in_crystal = True, False
                 first_crystal, first_observation = n_crystals, n_observations
                 first_problem = counts[PROBLEMS]
                 of_chunk[:] = np.nan
                 chunk_spans[:] = -1
             continue
-        if stop > begin and data[begin] == MINUS:
-            if _is(data, begin, stop, _CHUNK_END):
+        if mark >= 0:
+            if mark == _CHUNK_END:
                 counts[CHUNKS] += 1
                 in_chunk = False
                 is_whole = chunk_spans[FILENAME] >= 0 and of_chunk[ENERGY] > 0.0
@@ -326,7 +387,7 @@ def read_chunks(
                         numbers[n, k] = of_chunk[k]
                     spans[n, :LATTICE] = chunk_spans[:LATTICE]
                 continue
-            if _is(data, begin, stop, _CHUNK):
+            if mark == _CHUNK:
                 counts[TORN] += 1
                 in_crystal = False
                 n_crystals, n_observations = first_crystal, first_observation
@@ -334,7 +395,7 @@ def read_chunks(
                 of_chunk[:] = np.nan
                 chunk_spans[:] = -1
                 continue
-            if _is(data, begin, stop, _CRYSTAL):
+            if mark == _CRYSTAL:
                 if in_crystal and not is_bad:
                     _add_problem(problems, counts, n_lines, NO_END)
                 in_crystal, is_bad = True, False
@@ -342,7 +403,7 @@ def read_chunks(
                 spans[n_crystals] = -1
                 n_observations = start[n_crystals]
                 continue
-            if _is(data, begin, stop, _CRYSTAL_END) and in_crystal:
+            if mark == _CRYSTAL_END and in_crystal:
                 in_crystal = False
                 has_cell = True
                 for k in range(9):
@@ -355,18 +416,11 @@ def read_chunks(
                     if not is_bad:
                         _add_problem(problems, counts, n_lines, NO_CELL)
                 continue
-        if not in_crystal and _is(data, begin, stop, _PEAKS):
-            while at < end_of_data:
-                stop = _line_end(data, at, end_of_data)
-                if data[at] == MINUS:
-                    break
-                is_last = data[at] == 69 and _starts(data, at, stop, _PEAKS_END)
-                at = stop + 1
-                n_lines += 1
-                if is_last:
-                    break
+        if not in_crystal and mark == _PEAKS:
+            at, n_skipped = _skip_peaks(data, at)
+            n_lines += n_skipped
             continue
-        if in_crystal and _is(data, begin, stop, _REFLECTIONS):
+        if in_crystal and mark == _REFLECTIONS:
             is_first = True
             while at < end_of_data:
                 if not is_bad:
@@ -377,56 +431,30 @@ def read_chunks(
                     if at >= end_of_data:
                         break
                 stop = _line_end(data, at, end_of_data)
+                mark = _marker(data, at, stop)
                 # The marker of a chunk inside a list: its writer was killed.
-                if data[at] == MINUS and (_starts(data, at, stop, _CHUNK) or _starts(data, at, stop, _CHUNK_END)):
+                if mark in (_CHUNK, _CHUNK_END):
                     break
-                begin, at = at, stop + 1
+                at = stop + 1
                 n_lines += 1
-                if data[begin] == 69 and _starts(data, begin, stop, _REFLECTIONS_END):
+                if mark == _REFLECTIONS_END:
                     break
                 if not is_bad and not is_first:
                     is_bad = True
                     _add_problem(problems, counts, n_lines, BAD_REFLECTION)
                 is_first = False
             continue
-        word = _FIRST_TEXT if not in_crystal else _FIRST_TEXT_OF_CRYSTAL
-        last_text = _FIRST_TEXT_OF_CRYSTAL if not in_crystal else _FIRST_NUMBER
-        is_taken = False
-        while word < last_text:
-            if _starts(data, begin, stop, word):
-                place = 2 * (word - _FIRST_TEXT)
-                if in_crystal:
-                    spans[n_crystals, place], spans[n_crystals, place + 1] = begin + _LENGTHS[word], stop
-                else:
-                    chunk_spans[place], chunk_spans[place + 1] = begin + _LENGTHS[word], stop
-                is_taken = True
-                break
-            word += 1
-        if is_taken:
-            continue
-        word = _FIRST_NUMBER if not in_crystal else _FIRST_OF_CRYSTAL
-        last_number = _FIRST_OF_CRYSTAL if not in_crystal else _WORDS.shape[0]
-        while word < last_number:
-            if _starts(data, begin, stop, word):
-                n_wanted = 3 if _ASTAR <= word < _SHIFT else 2 if word == _SHIFT else 1
-                place, read = begin + _LENGTHS[word], 0
-                while read < n_wanted:
-                    value, place = read_number(data, place, stop)
-                    if place < 0:
-                        break
-                    if in_crystal:
-                        numbers[n_crystals, _PLACES[word - _FIRST_NUMBER] + read] = value
-                    else:
-                        of_chunk[_PLACES[word - _FIRST_NUMBER]] = value
-                    read += 1
-                    while word == _SHIFT and place < stop and data[place] != 61:
-                        place += 1
-                    place += word == _SHIFT
-                if read < n_wanted:
-                    is_bad = True
-                    _add_problem(problems, counts, n_lines, BAD_VALUE)
-                break
-            word += 1
+        if in_crystal:
+            if _take_text(data, begin, stop, _FIRST_TEXT_OF_CRYSTAL, _FIRST_NUMBER, spans[n_crystals]):
+                continue
+            is_right = _take_number(data, begin, stop, _FIRST_OF_CRYSTAL, _WORDS.shape[0], numbers[n_crystals])
+        else:
+            if _take_text(data, begin, stop, _FIRST_TEXT, _FIRST_TEXT_OF_CRYSTAL, chunk_spans):
+                continue
+            is_right = _take_number(data, begin, stop, _FIRST_NUMBER, _FIRST_OF_CRYSTAL, of_chunk)
+        if not is_right:
+            is_bad = True
+            _add_problem(problems, counts, n_lines, BAD_VALUE)
     if in_chunk:
         counts[TORN] += 1
         n_crystals, n_observations = first_crystal, first_observation
