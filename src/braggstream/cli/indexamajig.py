@@ -134,7 +134,7 @@ def understand_options(words: Sequence[str], options: dict[str, Any]) -> Session
     for notice in notices:
         _say(notice)
     live_merge = live_merge_settings(options)
-    check_ambiguity(live_merge, settings.indexing.target_cell)
+    check_ambiguity(live_merge)
     return Session(
         geometry=geometry,
         settings=settings,

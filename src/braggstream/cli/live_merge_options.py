@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from braggstream.cli.option import Option, off, option
+from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.live_merge_settings import LiveMergeSettings
 from braggstream.model.point_group import point_group
@@ -14,6 +15,8 @@ from braggstream.steps.merging.polarisation import parse_polarisation
 
 MAX_GOALS = 16
 NO_CHECKPOINT = "none"
+ANY_CELL = UnitCell(a=1.0, b=1.0, c=1.0, alpha=90.0, beta=90.0, gamma=90.0)
+"""Operators that are given do not depend on the cell."""
 
 LIVE_OPTIONS: tuple[Option, ...] = (
     off("--live-merge", "merge crystals while frames arrive (beyond CrystFEL, as is all of this group)"),
@@ -113,15 +116,10 @@ def live_merge_settings(options: dict[str, Any]) -> LiveMergeSettings | None:
     )
 
 
-def check_ambiguity(settings: LiveMergeSettings | None, cell: Any) -> None:
-    """Refuse operators that make no sense, where the cell is known; raises `UserError`."""
-    if settings is None:
-        return
-    if settings.ambiguity not in (AUTO, OFF) or cell is not None:
-        from braggstream.model.cell import UnitCell
-
-        anything = UnitCell(a=1.0, b=1.0, c=1.0, alpha=90.0, beta=90.0, gamma=90.0)
-        live_operators(cell or anything, point_group(settings.symmetry), settings.ambiguity)
+def check_ambiguity(settings: LiveMergeSettings | None) -> None:
+    """Refuse operators that make no sense; raises `UserError`."""
+    if settings is not None and settings.ambiguity not in (AUTO, OFF):
+        live_operators(ANY_CELL, point_group(settings.symmetry), settings.ambiguity)
 
 
 def _refuse_without_merge(options: dict[str, Any]) -> None:
@@ -138,9 +136,9 @@ def _check_there_is_something_to_merge(options: dict[str, Any]) -> None:
     if options["no_refls_in_stream"] or options["cell_parameters_only"]:
         name = "--no-refls-in-stream" if options["no_refls_in_stream"] else "--cell-parameters-only"
         raise UserError(f"--live-merge merges what is in the stream file: leave {name} out")
-    for folder in (Path(options["live_prefix"] or options["output"]).parent,):
-        if not folder.is_dir():
-            raise UserError(f"--live-prefix: there is no folder {folder}")
+    folder = Path(options["live_prefix"] or options["output"]).parent
+    if not folder.is_dir():
+        raise UserError(f"--live-prefix: there is no folder {folder}")
 
 
 def _inverse(options: dict[str, Any], name: str) -> float | None:

@@ -77,8 +77,7 @@ def lattice_symmetry(cell: UnitCell, *, with_centre: bool) -> PointGroup:
 def _checked(operators: tuple[NDArray, ...], group: PointGroup) -> tuple[NDArray, ...]:
     if len(operators) > MOST_OPERATORS:
         raise UserError(f"--live-ambiguity: {len(operators)} operators, at most {MOST_OPERATORS} are possible")
-    known = {operator.tolist().__repr__() for operator in group.operators}
     for operator in operators:
-        if operator.tolist().__repr__() in known:
+        if (operator == group.operators).all(axis=(1, 2)).any():
             raise UserError(f"--live-ambiguity: one of the operators is part of the symmetry {group.name}")
     return operators
