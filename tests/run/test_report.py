@@ -54,3 +54,12 @@ def test_compilation_under_way_of_a_frame_is_told():
     stream = io.StringIO()
     Report(Ledger(), 100.0, stream).outcome(FrameOutcome(serial=1, status="written", n_compiled=2))
     assert "waited for 2 kernels" in stream.getvalue()
+
+
+def test_notices_of_a_sender_are_limited_too():
+    stream = io.StringIO()
+    report = Report(Ledger(), 0.0, stream)
+    for number in range(100):
+        report.notice(f"Series {number} begins.")
+    report.turn()
+    assert stream.getvalue().count("begins") == 20 and "... and 80 more notices" in stream.getvalue()

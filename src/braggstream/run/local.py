@@ -425,7 +425,7 @@ def _open_intake(
         kind = SampledIntake if source.subscribe and run.when_behind == "sample" else MessageIntake
         slots = range(setup.n_slots, setup.n_slots + START_SLOTS)
         may_be = may_be_series(setup.settings.frame.data_format)
-        series = SeriesKeeper(memory, slots, report.say) if may_be else None
+        series = SeriesKeeper(memory, slots, report.notice) if may_be else None
         return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start, series=series)
     return FileIntake(open_frames(source, setup.geometry, run.serial_start))
 

@@ -11,6 +11,7 @@ from braggstream.pipeline.totals import Ledger
 
 MAX_LINES = 20
 """So many failures of one reason, and as many warnings, are told one by one between two status lines."""
+NO_FAILURES = ("warnings", "notices")
 BAR_WIDTH = 30
 BAR_INTERVAL_S = 0.2
 
@@ -37,6 +38,10 @@ class Report:
         """Write a line; what came from outside cannot steer the terminal."""
         self._clear_bar()
         print(_shown(line), file=self._stream, flush=True)
+
+    def notice(self, line: str) -> None:
+        """Tell what a sender says, which may be much."""
+        self._say_limited("notices", line)
 
     def outcome(self, outcome: FrameOutcome) -> None:
         """Tell what was wrong with a frame, and what the user should know of it."""
@@ -85,7 +90,7 @@ class Report:
         """Tell how many lines were left out since the last time."""
         for kind, n in self._n_lines.items():
             if n > MAX_LINES:
-                what = kind if kind == "warnings" else f"failures ({kind})"
+                what = kind if kind in NO_FAILURES else f"failures ({kind})"
                 self.say(f"... and {n - MAX_LINES} more {what}")
         self._n_lines.clear()
 
