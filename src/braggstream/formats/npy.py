@@ -35,12 +35,19 @@ def npy_array(payload: memoryview | bytes) -> NDArray[Any]:
     return _view(payload[start + n_head :], descr[1], shape[1], is_fortran=order[1] == "True")
 
 
+MAX_DIGITS = 12
+"""Longest number in a shape: also beside a zero, which makes an array of no bytes."""
+
+
 def _view(data: memoryview | bytes, descr: str, shape: str, *, is_fortran: bool) -> NDArray[Any]:
     try:
         dtype = np.dtype(descr)
     except TypeError:
         raise MismatchError(f"the NPY file holds items of type {descr!r}, expected integers or floats") from None
-    lengths = tuple(int(word) for word in shape.replace(" ", "").split(",") if word)
+    words = [word for word in shape.replace(" ", "").split(",") if word]
+    if any(len(word) > MAX_DIGITS for word in words):
+        raise DecodeError(f"the NPY file has the shape {shape[:80]}, which no array has")
+    lengths = tuple(map(int, words))
     if not 1 <= len(lengths) <= 8:
         raise MismatchError(f"the NPY file's array has {len(lengths)} axes, expected two or three")
     n_bytes = prod(lengths) * dtype.itemsize
