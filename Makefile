@@ -20,7 +20,7 @@ demo: $(VENV)/.extra-simulate $(VENV)/.extra-plot $(VENV)/.extra-asapo
 	$(BIN)/braggstream demo
 
 test: $(VENV)/.extra-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 lint: $(VENV)/.extra-lint $(VENV)/.extra-test
 	$(BIN)/ruff check .
