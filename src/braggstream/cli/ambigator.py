@@ -1,6 +1,5 @@
 """`ambigator`: resolve an indexing ambiguity of the crystals of a stream file."""
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream import __version__
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.stream_columns import read_observations
@@ -80,7 +80,7 @@ def run(words: Sequence[str]) -> int:
         audit = (f"Re-indexed by ambigator 0.12.0 (Braggstream {__version__})", f"ambigator {' '.join(words)}")
         crystals = zip(np.concatenate(axes), found.labels.tolist(), strict=True)
         n = reindex_stream(path, chosen["output"], crystals=crystals, operator=operator, audit=audit)
-        _say(f"{n} of {data.n_crystals} crystals reindexed in {chosen['output']}")
+        say(f"{n} of {data.n_crystals} crystals reindexed in {chosen['output']}")
     return 0
 
 
@@ -90,7 +90,7 @@ def _operator(chosen: dict[str, Any]) -> NDArray[np.int32] | None:
         raise UserError("give either -w or --operator, not both")
     for name in (chosen["symmetry"], chosen["w"]):
         if name in LACKS_AXIS:
-            _say(f"Warning: {name} is taken for unique axis c: _uaa, _uab, _uac choose")
+            say(f"Warning: {name} is taken for unique axis c: _uaa, _uab, _uac choose")
     true = point_group(chosen["symmetry"])
     if chosen["operator"] is not None:
         found = parse_operators(chosen["operator"])
@@ -106,7 +106,7 @@ def _operator(chosen: dict[str, Any]) -> NDArray[np.int32] | None:
             f"expected one ambiguity operator, there are {len(found)} ({texts}): resolve one after the other, "
             "with --operator, and -y a group that lies between"
         )
-    _say(f"Ambiguity operator: {operator_text(found[0])}")
+    say(f"Ambiguity operator: {operator_text(found[0])}")
     return found[0]
 
 
@@ -137,9 +137,9 @@ def _read(
     high = inf if chosen["highres"] is None else 1.0 / chosen["highres"]
     data = comparable_reflections(blocks(), point_group(chosen["symmetry"]), operator, low=low, high=high)
     for notice in stream.notices:
-        _say(notice)
+        say(notice)
     per_crystal = len(data.crystal) / data.n_crystals
-    _say(f"{data.n_crystals} crystals with {per_crystal:.1f} reflections each that can decide, in the mean")
+    say(f"{data.n_crystals} crystals with {per_crystal:.1f} reflections each that can decide, in the mean")
     return data
 
 
@@ -173,14 +173,14 @@ def _tell(found: Resolution, *, is_started: bool) -> None:
         known = np.isfinite(f) & np.isfinite(g)
         f_mean, g_mean = (float(each[known].mean()) if known.any() else 0.0 for each in (f, g))
         n_changed, n_unknown = int((f < g).sum()), int((~known).sum())
-        _say(f"Pass {number}: mean f = {f_mean:.3f}, g = {g_mean:.3f}; {n_changed} changed, {n_unknown} not told")
-    _say(f"Agreement of two halves of the reflections: {100.0 * found.agreement:.1f} % (100 % sure, 50 % chance)")
+        say(f"Pass {number}: mean f = {f_mean:.3f}, g = {g_mean:.3f}; {n_changed} changed, {n_unknown} not told")
+    say(f"Agreement of two halves of the reflections: {100.0 * found.agreement:.1f} % (100 % sure, 50 % chance)")
     if not found.is_resolved:
         what = "the assignments given are kept" if is_started else "no crystal is reindexed"
         least = 100.0 * LEAST_AGREEMENT
-        _say(f"Not resolved, or nothing to resolve: the agreement is below {least:.0f} %; {what}")
+        say(f"Not resolved, or nothing to resolve: the agreement is below {least:.0f} %; {what}")
     n = int(found.labels.sum())
-    _say(f"{n} of {len(found.labels)} crystals to be reindexed, {int((~found.is_labelled).sum())} cannot be told")
+    say(f"{n} of {len(found.labels)} crystals to be reindexed, {int((~found.is_labelled).sum())} cannot be told")
 
 
 def _graph_lines(found: Resolution) -> Iterator[str]:
@@ -194,7 +194,3 @@ def _write_lines(path: str, lines: Iterable[str]) -> None:
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -1,7 +1,6 @@
 """`cell_explorer`: the unit cells of the crystals of stream files, found and described without a window."""
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.cell import write_cell
@@ -85,9 +85,9 @@ def run(words: Sequence[str]) -> int:
         raise UserError(f"--centerings={chosen['centerings']}: expected letters of {', '.join(CENTRINGS)}")
     sample = cell_sample(_tables(chosen["streams"]))
     kept = sample.selected(intervals, methods=methods, centrings=centrings)
-    _say(f"Selected {int(kept.sum())} of {len(sample)} cells")
+    say(f"Selected {int(kept.sum())} of {len(sample)} cells")
     if sample.n_left_handed:
-        _say(f"{sample.n_left_handed} cells have left-handed axes")
+        say(f"{sample.n_left_handed} cells have left-handed axes")
     found, n_sorted = find_populations(sample, kept, most=chosen["max_crystals"], least_part=chosen["min_fraction"])
     for line in _report(found, n_sorted):
         print(line)
@@ -116,7 +116,7 @@ def _tables(paths: Sequence[str]) -> Iterator[CrystalTable]:
         for block in stream:
             yield block.crystals
         for notice in stream.notices:
-            _say(notice)
+            say(notice)
 
 
 def _report(found: Sequence[FoundCell], n_all: int) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _write_files(
         save_png(cell_figure(named or [("all", sample.parameters[kept])]), chosen["png"])
     if chosen["output"] is not None:
         _write(chosen["output"], write_cell(_chosen_cell(chosen, found), decimals=DECIMALS))
-        _say(f"Unit cell file: {chosen['output']}")
+        say(f"Unit cell file: {chosen['output']}")
 
 
 def _chosen_cell(chosen: dict[str, Any], found: Sequence[FoundCell]) -> UnitCell:
@@ -194,7 +194,3 @@ def _write(path: str, text: str) -> None:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -1,6 +1,5 @@
 """`check_hkl`: completeness, redundancy and signal of a merged list; Wilson plot and L-test."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from math import isnan
 from typing import Any
@@ -13,6 +12,7 @@ from braggstream.cli.figure_options import (
     selection_of,
     write_table,
 )
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.cell import read_cell
@@ -52,7 +52,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError("give either --wilson or --ltest, not both")
     if chosen["ltest"] and not (chosen["ignore_negs"] or chosen["zero_negs"]):
         raise UserError("--ltest needs --ignore-negs or --zero-negs: ratios of negative intensities mean nothing")
-    _say(*_check(chosen))
+    say(*_check(chosen))
     return 0
 
 
@@ -135,8 +135,3 @@ def _l_lines(found: LTest) -> Iterator[str]:
     yield f"{len(found.values)} pairs"
     yield f"<|L|> = {found.mean_abs:.3f} (0.500 for untwinned, 0.375 for perfectly twinned crystals)"
     yield f"<L^2> = {found.mean_square:.3f} (0.333 for untwinned, 0.200 for perfectly twinned crystals)"
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)

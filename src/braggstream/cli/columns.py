@@ -1,10 +1,10 @@
 """`braggstream columns STREAM -o FILE`: a columnar cache of a stream file, which merging reads fast."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from braggstream.cli.notices import say
 from braggstream.formats.columns import arrow, write_columns
 from braggstream.formats.stream_columns import read_observations
 from braggstream.model.errors import UserError
@@ -27,10 +27,6 @@ def run(words: Sequence[str]) -> int:
     arrow()
     source = read_observations(chosen.file, n_threads=2)
     n_crystals = write_columns(chosen.output, source, audit=source.audit)
-    tell_of(source, _say)
-    _say(f"{n_crystals} crystals in {chosen.output}")
+    tell_of(source, say)
+    say(f"{n_crystals} crystals in {chosen.output}")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

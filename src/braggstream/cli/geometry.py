@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from braggstream.cli.notices import say
 from braggstream.formats.dectris import SeriesMessage, kind_of, read_series_message
 from braggstream.formats.dectris_geometry import geometry_text
 from braggstream.model.errors import DecodeError, UserError
@@ -47,9 +48,9 @@ def _received(options: argparse.Namespace) -> SeriesMessage:
         subscribe=tags,
         pull=not tags and options.zmq_request is None,
     )
-    socket = open_socket(settings, FrameSettings(), RunSettings(), _say)
+    socket = open_socket(settings, FrameSettings(), RunSettings(), say)
     try:
-        return wait_for_start(socket, _say)
+        return wait_for_start(socket, say)
     finally:
         socket.close()
 
@@ -87,7 +88,3 @@ def _parser() -> GeometryParser:
     )
     made.add_argument("-o", "--output", metavar="FILE", help="geometry file to write (default: standard output)")
     return made
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -1,10 +1,10 @@
 """`list_events`: write the frames of files, one a line, as a list for `indexamajig -i`."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.geom import read_geometry
@@ -47,12 +47,12 @@ def run(words: Sequence[str]) -> int:
 def _list_file(name: str, geometry: Geometry, file: IO[str]) -> None:
     """List the frames of one file; raises `UserError` where it has none."""
     if not Path(name).exists():
-        _say(f"{name}: there is no such file; it is listed as one frame")
+        say(f"{name}: there is no such file; it is listed as one frame")
     n_frames = 0
     for event in _events(name, geometry):
         file.write(f"{name} {event}\n")
         n_frames += 1
-    _say(f"{n_frames} events found in {name}")
+    say(f"{n_frames} events found in {name}")
 
 
 def _events(name: str, geometry: Geometry) -> Iterator[str]:
@@ -60,7 +60,3 @@ def _events(name: str, geometry: Geometry) -> Iterator[str]:
         yield from expand_file(name, geometry)
     except FileError as error:
         raise UserError(str(error)) from None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -1,11 +1,11 @@
 """`partialator`: merge with scales, partialities and post-refinement."""
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from braggstream.cli.notices import say
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.cli.partialator_options import GROUPS
 from braggstream.cli.process_hkl import notes_of
@@ -33,20 +33,16 @@ def run(words: Sequence[str]) -> int:
     chosen = parse_options(words, GROUPS, program=PROGRAM)
     settings, files = settings_of(chosen), files_of(chosen, words)
     for note in _notes(chosen, settings):
-        _say(note)
+        say(note)
     scheduler, n_workers = chosen["dask_scheduler"], chosen["dask_workers"]
     if scheduler is None and n_workers is None:
-        run_partialator(files, settings, n_threads=chosen["j"], say=_say)
+        run_partialator(files, settings, n_threads=chosen["j"], say=say)
         return 0
     if scheduler is not None and n_workers is not None:
         raise UserError("--dask-scheduler and --dask-workers cannot be used together: choose one")
     with open_cluster(scheduler=scheduler, n_workers=n_workers or 1) as client:
-        run_partialator(files, settings, n_threads=chosen["j"], say=_say, crew_of=partial(DaskCrew, client))
+        run_partialator(files, settings, n_threads=chosen["j"], say=say, crew_of=partial(DaskCrew, client))
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def settings_of(chosen: dict[str, Any]) -> PartialSettings:

@@ -1,6 +1,5 @@
 """`process_hkl`: merge the observations of many crystals to one list, as a plain mean."""
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from braggstream import __version__
+from braggstream.cli.notices import say
 from braggstream.cli.option import off, option, undo
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.hkl import write_hkl
@@ -90,7 +90,7 @@ def run(words: Sequence[str]) -> int:
     check_inputs(paths, settings)
     _check_output(chosen["output"], paths)
     for warning in _warnings(chosen):
-        _say(f"Warning: {warning}")
+        say(f"Warning: {warning}")
     found = _merge(paths, settings, chosen)
     merged = found.merged
     if settings.histogram_of is not None:
@@ -99,7 +99,7 @@ def run(words: Sequence[str]) -> int:
         _write(chosen["stat"], statistics_lines(merged.rows))
     notes = notes_of(("process_hkl", *words), found.audit)
     write_hkl(chosen["output"], replace(merged.reflections, notes=notes))
-    _say(*_summary(merged, chosen["output"]))
+    say(*_summary(merged, chosen["output"]))
     return 0
 
 
@@ -138,11 +138,11 @@ def _merge(paths: Sequence[str], settings: MergeSettings, chosen: dict[str, Any]
     """Merge here, or on the cluster that is asked for."""
     scheduler, n_workers = chosen["dask_scheduler"], chosen["dask_workers"]
     if scheduler is None and n_workers is None:
-        return merge_files(paths, settings, say=_say)
+        return merge_files(paths, settings, say=say)
     if scheduler is not None and n_workers is not None:
         raise UserError("--dask-scheduler and --dask-workers cannot be used together: choose one")
     with open_cluster(scheduler=scheduler, n_workers=n_workers or 1) as client:
-        return merge_on_cluster(client, paths, settings, say=_say)
+        return merge_on_cluster(client, paths, settings, say=say)
 
 
 def notes_of(command_line: Sequence[str], audit: str) -> str:
@@ -224,8 +224,3 @@ def _write(path: str, lines: Iterable[str]) -> None:
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)
