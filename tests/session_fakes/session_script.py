@@ -20,6 +20,7 @@ from braggstream.model.settings import (
     ZmqSourceSettings,
 )
 from braggstream.run import cell_watcher, local
+from braggstream.run.watching import Watcher
 
 
 class ChunkFile:
@@ -53,7 +54,7 @@ def named_frames(names, start=1):
     return [FileSlot(filename=name, event="//0", serial=start + n) for n, name in enumerate(names)]
 
 
-class Mover:
+class Mover(Watcher):
     """Moves the detector by a metre more with every n-th outcome."""
 
     def __init__(self, n):
