@@ -10,8 +10,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def pytest_collection_modifyitems(items):
     """Leave out tests whose data are not beside this checkout; say which may run side by side.
 
-    Tests that start sessions have time limits to keep: one process runs all of them, one after another, beside those
-    that run everything else, file by file.
+    Tests that start sessions have time limits to keep: one process runs all of them in turn, beside those that
+    run everything else, file by file.
     """
     for item in items:
         group = "system" if item.get_closest_marker("system") else item.path.as_posix()
