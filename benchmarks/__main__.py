@@ -75,7 +75,9 @@ def _chunks(is_quick: bool, kept: dict) -> list[dict]:
 def _peaks(is_quick: bool, kept: dict) -> list[dict]:
     """Least milliseconds of each search, bad pixels included, and multiples of one plain pass over the frame."""
     rows = []
-    before = {(row["size"], row["dtype"], row["stage"]): row["passes"] for row in kept.get("peaks", ())}
+    before = {
+        (row["size"], row["dtype"], row["stage"]): row["least_ms"] / row["pass_ms"] for row in kept.get("peaks", ())
+    }
     for size in SIZES[:1] if is_quick else SIZES:
         for dtype in DTYPES:
             for row in peaks.measure(size, dtype):
