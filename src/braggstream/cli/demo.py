@@ -24,8 +24,8 @@ MOST_FROM_ASAPO = 200
 """Frames of the part with ASAP::O, at most."""
 FAILED = 1
 """Exit status where a part of the demonstration failed."""
-PATIENCE_S = 120.0
-"""Longest time without a new chunk."""
+PATIENCE_S = 600.0
+"""Longest time without a new chunk: on a new machine kernels are compiled before the first one."""
 OPTIONS = ("--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=15")
 
 
@@ -82,6 +82,7 @@ class Demo:
     def _process_live(self) -> None:
         sending = ["--serve", f"ipc://{self._scratch}/beamline", "--truth", str(self._kept / "truth.json")]
         sending += ["-n", str(self._n_frames), "--rate", f"{self._rate:g}", "--pool", "60", "--seed", "1"]
+        sending += ["--patience", f"{PATIENCE_S:g}"]
         with _started("simulate", *sending, *self._detector("megapixel.stream.geom")) as beamline:
             self._stream.unlink(missing_ok=True)
             receiving = [
@@ -104,6 +105,7 @@ class Demo:
         truth, stream = str(self._kept / "asapo-truth.json"), self._kept / "asapo.stream"
         words = ["--asapo", "--port", "0", "--folder", str(self._scratch / "asapo"), "--truth", truth]
         words += ["-n", str(n_frames), "--streams", "2", "--rate", f"{self._rate:g}", "--pool", "30", "--seed", "2"]
+        words += ["--patience", f"{PATIENCE_S:g}"]
         words += self._detector("megapixel.stream.geom")
         stream.unlink(missing_ok=True)
         with _started("simulate", *words, stdout=subprocess.PIPE) as service:
