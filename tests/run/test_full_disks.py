@@ -28,7 +28,8 @@ def test_run_waits_for_room_and_goes_on(tmp_path):
         eventually(lambda: "No space left on device: no frames are taken until there is room" in session.text)
         eventually(lambda: "in flight" in session.text)
         n_received = int(re.findall(r"Frames: (\d+) received", session.text)[-1])
-        assert n_received < 20  # The others wait with the sender.
+        # The others wait with the sender; some come while the worker that has the full one waits for a processor.
+        assert n_received < len(names) // 2
         (tmp_path / "chunks.txt.room").touch()
         eventually(lambda: len(session.names()) == len(names))
         assert session.text.count("There is room again: going on.") == 1
