@@ -18,6 +18,9 @@ from session_fakes.session_process import SessionProcess, eventually
 
 pytestmark = pytest.mark.system
 
+N_SLOTS = 5
+"""Of a session with two workers: so many frames are received and not written, at most."""
+
 
 def test_run_waits_for_room_and_goes_on(tmp_path):
     names = [*[f"f{n}" for n in range(5)], "full", *[f"f{n}" for n in range(5, 300)]]
@@ -30,6 +33,7 @@ def test_run_waits_for_room_and_goes_on(tmp_path):
         n_received = int(re.findall(r"Frames: (\d+) received", session.text)[-1])
         # The others wait with the sender; some come while the worker that has the full one waits for a processor.
         assert n_received < len(names) // 2
+        assert int(re.findall(r"(\d+) in flight", session.text)[-1]) <= N_SLOTS
         (tmp_path / "chunks.txt.room").touch()
         eventually(lambda: len(session.names()) == len(names))
         assert session.text.count("There is room again: going on.") == 1
