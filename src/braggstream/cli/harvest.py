@@ -3,11 +3,11 @@
 import json
 import sys
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
+from braggstream.model.finite import finite_or_none
 from braggstream.model.settings import IndexingSettings, IntegrationSettings, PeakSettings, Settings
 from braggstream.sinks.replaced_file import replace_file
 
@@ -31,7 +31,7 @@ def harvest(settings: Settings) -> dict[str, Any]:
     """Give the parameters in force; what is without limit or unknown is null."""
     has_lattices = settings.indexing.methods != ("none",)
     return {
-        "input": {"highres": _finite(settings.frame.highres * PER_METRE)},
+        "input": {"highres": finite_or_none(settings.frame.highres * PER_METRE)},
         "peaksearch": _peak_search(settings.peaks),
         "hitfinding": {"min_num_peaks": settings.peaks.min_peaks},
         "indexing": _indexing(settings.indexing) if has_lattices else None,
@@ -51,8 +51,8 @@ def _peak_search(peaks: PeakSettings) -> dict[str, Any]:
         "check_hdf5_snr": peaks.check_snr,
         "peakfinder8_fast": peaks.fast,
         "half_pixel_shift": peaks.half_pixel_shift,
-        "min_res_px": _finite(peaks.min_res),
-        "max_res_px": _finite(peaks.max_res),
+        "min_res_px": finite_or_none(peaks.min_res),
+        "max_res_px": finite_or_none(peaks.max_res),
         "min_pixel_count": peaks.min_pix_count,
         "max_pixel_count": peaks.max_pix_count,
         "local_bg_radius_px": peaks.local_bg_radius,
@@ -61,7 +61,7 @@ def _peak_search(peaks: PeakSettings) -> dict[str, Any]:
         "min_snr_of_biggest_pixel": peaks.min_snr_biggest_pix,
         "min_snr_of_peak_pixel": peaks.min_snr_peak_pix,
         "min_sig_adu": peaks.min_sig,
-        "min_peak_over_neighbour_adu": _finite(peaks.min_peak_over_neighbour),
+        "min_peak_over_neighbour_adu": finite_or_none(peaks.min_peak_over_neighbour),
     }
 
 
@@ -105,7 +105,7 @@ def _integration(integration: IntegrationSettings) -> dict[str, Any]:
     return {
         "method": "-".join([integration.method, *(word for word, is_on in words.items() if is_on)]),
         "radii": _radii(integration.radii),
-        "push_res_invm": _finite(integration.push_res * PER_METRE),
+        "push_res_invm": finite_or_none(integration.push_res * PER_METRE),
         "fix_profile_radius_invm": None if radius is None else radius * PER_METRE,
         "fix_divergence_rad": integration.fix_divergence,
         "overpredict": integration.overpredict,
@@ -115,7 +115,3 @@ def _integration(integration: IntegrationSettings) -> dict[str, Any]:
 
 def _radii(radii: tuple[float, float, float]) -> dict[str, float]:
     return dict(zip(("inner_px", "middle_px", "outer_px"), radii, strict=True))
-
-
-def _finite(number: float) -> float | None:
-    return number if isfinite(number) else None

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from braggstream.kernels.crystal_columns import (
 )
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
+from braggstream.model.finite import finite_or_none
 from braggstream.model.geometry import Geometry
 from braggstream.model.observations import Observations, in_blocks
 from braggstream.model.reflection_list import ReflectionList
@@ -155,9 +155,9 @@ def harvest(settings: PartialSettings) -> dict[str, Any]:
         "polarisation_correction": beam and {"angle_from_horizontal_deg": beam.angle, "fraction": beam.fraction},
         "deltaCChalf": settings.reject_by_half_sets,
         "min_measurements_per_unique_reflection": settings.min_measurements,
-        "max_adu": _finite(settings.max_adu),
+        "max_adu": finite_or_none(settings.max_adu),
         "min_resolution_invm": settings.min_resolution * 1e10,
-        "push_res_invm": _finite(settings.push_resolution * 1e10),
+        "push_res_invm": finite_or_none(settings.push_resolution * 1e10),
     }
 
 
@@ -347,10 +347,6 @@ def _with_name(output: str, name: str) -> str:
     """Put the name of a data set before the last dot of a file's name."""
     path = Path(output)
     return str(path.with_name(f"{path.stem}-{name}{path.suffix}"))
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
 
 
 def _write(path: str, texts: Iterable[str]) -> None:

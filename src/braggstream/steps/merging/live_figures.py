@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from braggstream.kernels.possible import list_possible
 from braggstream.model.cell import CENTRINGS, UnitCell
+from braggstream.model.finite import finite_or_none
 from braggstream.model.point_group import PointGroup
 from braggstream.steps.merging.comparison import MatchedLists, fitted_scale, scaled
 from braggstream.steps.merging.figures import HalfSetFigures, ShellCounts, half_set_figures, shell_counts
@@ -95,16 +96,16 @@ class LiveFigures:
         return {
             "reflections": int(counts.n_reflections[shell]),
             "possible": int(counts.n_possible[shell]),
-            "completeness": _number(counts.completeness[shell]),
-            "completeness_of_seen": _number(self.n_seen[shell] / max(counts.n_possible[shell], 1)),
+            "completeness": finite_or_none(counts.completeness[shell]),
+            "completeness_of_seen": finite_or_none(self.n_seen[shell] / max(counts.n_possible[shell], 1)),
             "measurements": int(counts.n_measured[shell]),
-            "multiplicity": _number(counts.redundancy[shell]),
-            "snr": _number(counts.snr[shell]),
-            "mean_intensity": _number(counts.intensity[shell]),
+            "multiplicity": finite_or_none(counts.redundancy[shell]),
+            "snr": finite_or_none(counts.snr[shell]),
+            "mean_intensity": finite_or_none(counts.intensity[shell]),
             "pairs": int(halves.n_pairs[shell]),
-            "r_split": _number(halves.r_split[shell]),
-            "cc_half": _number(halves.cc_half[shell]),
-            "cc_star": _number(halves.cc_star[shell]),
+            "r_split": finite_or_none(halves.r_split[shell]),
+            "cc_half": finite_or_none(halves.cc_half[shell]),
+            "cc_star": finite_or_none(halves.cc_star[shell]),
         }
 
     def table(self) -> list[dict[str, Any]]:
@@ -137,9 +138,9 @@ class Difference:
         """The figures of a shell as plain values."""
         return {
             "pairs": int(self.n_pairs[shell]),
-            "r_iso": _number(self.r_iso[shell]),
-            "cc_iso": _number(self.cc_iso[shell]),
-            "mean_difference_over_sigma": _number(self.significance[shell]),
+            "r_iso": finite_or_none(self.r_iso[shell]),
+            "cc_iso": finite_or_none(self.cc_iso[shell]),
+            "mean_difference_over_sigma": finite_or_none(self.significance[shell]),
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -255,7 +256,3 @@ def _shells(inverse_d: FloatArray, limits: FigureLimits) -> Shells:
     high = limits.high if limits.high is not None else float(inverse_d.max())
     low = limits.low if limits.low is not None else float(inverse_d.min())
     return Shells.of_equal_volume(min(low, high), high, limits.n_shells)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
