@@ -127,12 +127,14 @@ def _gpu(is_quick: bool, kept: dict) -> dict:
         return dict(kept.get("gpu", {}))
     deviations = gpu.deviations()
     print("GPU and CPU differ at most by", ", ".join(f"{value:.1g} ({name})" for name, value in deviations.items()))
-    before = {row["workers"]: row["frames_per_s"] for row in kept.get("gpu", {}).get("rates", ())}
-    print(f"{'GPU, 4M uint16, workers':>36} {'frames/s':>9} {'asked':>6} {'before':>8}")
-    rows = [asdict(row) for row in gpu.measure()]
-    for row in rows:
-        last = f"{before[row['workers']]:.1f}" if row["workers"] in before else "-"
-        print(f"{row['workers']:>36} {row['frames_per_s']:9.1f} {gpu.ASKED:>6g} {last:>8}")
+    before = {(row["place"], row["workers"]): row["frames_per_s"] for row in kept.get("gpu", {}).get("rates", ())}
+    print(f"{'4M uint16, peaks and lattices, workers':>40} {'frames/s':>9} {'asked':>6} {'before':>8}")
+    rows = []
+    for row in gpu.measure():
+        rows.append(asdict(row))
+        key = row.place, row.workers
+        last = f"{before[key]:.1f}" if key in before else "-"
+        print(f"{row.place:>36} {row.workers:>3} {row.frames_per_s:9.1f} {gpu.ASKED:>6g} {last:>8}", flush=True)
     return {"deviations": deviations, "rates": rows}
 
 

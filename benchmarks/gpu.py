@@ -1,6 +1,7 @@
 """Peak search and known-cell indexing on a CUDA device: frames a second of several processes that share it."""
 
 import multiprocessing
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -22,7 +23,13 @@ SIZE, DTYPE = 2048, "uint16"
 ASKED = 1000.0
 """Frames a second of a device of the H200 class."""
 N_WORKERS = (1, 2, 4, 8, 16)
-SECONDS = 5.0
+SECONDS = 3.0
+PLACES = {
+    "both on the device": ("cuda", "cuda"),
+    "peaks on the device": ("cuda", "cpu"),
+    "processor": ("cpu", "cpu"),
+}
+"""Where peaks and lattices are looked for."""
 PEAKS = PeakSettings(method="peakfinder8", threshold=10, min_snr=5, min_peaks=15)
 INDEXING = IndexingSettings(target_cell=CELL)
 
@@ -36,20 +43,25 @@ def why_not() -> str | None:
 class Measured:
     """Rate of some processes."""
 
+    place: str
     workers: int
     frames_per_s: float
 
 
-def measure() -> list[Measured]:
-    """Measure with more and more processes."""
-    return [Measured(n, _rate(n)) for n in N_WORKERS if n <= multiprocessing.cpu_count()]
+def measure() -> Iterator[Measured]:
+    """Measure with more and more processes, and the processor alone beside them."""
+    payloads = messages(SIZE, DTYPE)
+    usable = [n for n in N_WORKERS if n <= multiprocessing.cpu_count()]
+    for place in PLACES:
+        for n in usable:
+            yield Measured(place, n, _rate(n, place, payloads))
 
 
 def deviations() -> dict[str, float]:
     """Largest differences between device and processor: of positions [px]; of intensities and axes, relative."""
     found: dict[str, float] = {"position": 0.0, "intensity": 0.0, "axes": 0.0}
-    on_cpu, on_device = _Search("cpu"), _Search("cuda")
-    for frame in _frames():
+    on_cpu, on_device = _Search("cpu", "cpu"), _Search("cuda", "cuda")
+    for frame in _frames(messages(SIZE, DTYPE)):
         (view, axes), (other_view, other_axes) = on_cpu(frame), on_device(frame)
         one, other = view.peaks, other_view.peaks
         if len(one) != len(other) or len(axes) != len(other_axes):
@@ -64,24 +76,26 @@ def deviations() -> dict[str, float]:
 class _Search:
     """Peaks and lattices of frames."""
 
-    def __init__(self, device: str) -> None:
-        self._find_peaks = make_peak_finder(replace(PEAKS, device=device))
-        self._find_lattices = make_lattice_finder(replace(INDEXING, device=device))
+    def __init__(self, peaks_on: str, lattices_on: str) -> None:
+        self._find_peaks = make_peak_finder(replace(PEAKS, device=peaks_on))
+        self._find_lattices = make_lattice_finder(replace(INDEXING, device=lattices_on))
 
     def __call__(self, frame: Frame) -> tuple[PeakView, list[Any]]:
         view = PeakView.of(frame, self._find_peaks(frame), 0.0)
         return view, [crystal.reciprocal_axes for crystal in self._find_lattices(view).crystals]
 
 
-def _frames() -> list[Frame]:
+def _frames(payloads: list[bytes]) -> list[Frame]:
     loader = FrameLoader(parse_geometry(geometry_text(SIZE)), FrameSettings(data_format="msgpack"))
-    return [loader.from_message(Message(payload=payload, serial=1)) for payload in messages(SIZE, DTYPE)]
+    return [loader.from_message(Message(payload=payload, serial=1)) for payload in payloads]
 
 
-def _rate(n_workers: int) -> float:
+def _rate(n_workers: int, place: str, payloads: list[bytes]) -> float:
     context = multiprocessing.get_context("spawn")
     ready, counts = context.Barrier(n_workers), context.SimpleQueue()
-    workers = [context.Process(target=_work, args=(number, ready, counts)) for number in range(n_workers)]
+    workers = [
+        context.Process(target=_work, args=(number, place, payloads, ready, counts)) for number in range(n_workers)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -91,10 +105,11 @@ def _rate(n_workers: int) -> float:
     return sum(counts.get() for _ in workers) / SECONDS
 
 
-def _work(number: int, ready: Any, counts: Any) -> None:
-    frames, search = _frames(), _Search("cuda")
-    use_device(number)
-    warm_up([DTYPE], device="cuda")
+def _work(number: int, place: str, payloads: list[bytes], ready: Any, counts: Any) -> None:
+    frames, search = _frames(payloads), _Search(*PLACES[place])
+    if "cuda" in PLACES[place]:
+        use_device(number)
+        warm_up([DTYPE], device="cuda")
     for frame in frames:
         search(frame)
     ready.wait()
