@@ -29,7 +29,6 @@ from braggstream.steps.indexing.cell_exploration import (
     cell_sample,
     find_populations,
     fitted_gaussian,
-    record_of,
 )
 
 PROGRAM = Program(
@@ -139,7 +138,7 @@ def _write_files(
 ) -> None:
     """Write what was asked for."""
     if chosen["json"] is not None:
-        about = {"n_cells": n_all, "cells": [record_of(each, n_all) for each in found]}
+        about = {"n_cells": n_all, "cells": [_record(each, n_all) for each in found]}
         _write(chosen["json"], json.dumps(about, indent=2) + "\n")
     if chosen["data"] is not None:
         histograms = (cell_histogram(sample, kept, name, chosen["bins"]) for name in PARAMETERS)
@@ -152,6 +151,10 @@ def _write_files(
     if chosen["output"] is not None:
         _write(chosen["output"], write_cell(_chosen_cell(chosen, found), decimals=DECIMALS))
         say(f"Unit cell file: {chosen['output']}")
+
+
+def _record(found: FoundCell, n_all: int) -> dict[str, object]:
+    return {**found.as_record(), "fraction": found.n_crystals / n_all if n_all else 0.0}
 
 
 def _chosen_cell(chosen: dict[str, Any], found: Sequence[FoundCell]) -> UnitCell:
@@ -168,9 +171,9 @@ def _chosen_cell(chosen: dict[str, Any], found: Sequence[FoundCell]) -> UnitCell
         possible = ", ".join(LOWER[cell.lattice_type]) or "nothing else"
         known = "" if wanted in LATTICE_TYPES else " is no lattice type;"
         raise UserError(f"--lattice-type={wanted}:{known} a {cell.lattice_type} cell may be taken for {possible}")
-    a, b, c, alpha, beta, gamma = (float(each) for each in np.median(found[number - 1].parameters, axis=0))
     unique = {"monoclinic": "b", "tetragonal": "c"}.get(lower, "*")
-    free = replace(cell, a=a, b=b, c=c, alpha=alpha, beta=beta, gamma=gamma, lattice_type=lower, unique_axis=unique)
+    median = cell.with_parameters(np.median(found[number - 1].parameters, axis=0))
+    free = replace(median, lattice_type=lower, unique_axis=unique)
     try:
         return check_cell(idealized(free), {})
     except CellError as error:

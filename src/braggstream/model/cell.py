@@ -1,5 +1,6 @@
 """UnitCell: axis lengths, angles and lattice type; conversions to and from axis vectors."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import acos, cos, degrees, radians, sin, sqrt
 from typing import Literal
@@ -49,6 +50,12 @@ class UnitCell:
         """Lengths [Å] and angles [deg]."""
         return (self.a, self.b, self.c, self.alpha, self.beta, self.gamma)
 
+    def with_parameters(self, parameters: Iterable[float]) -> "UnitCell":
+        """Give the cell with other lengths [Å] and angles [deg], and the same lattice."""
+        return UnitCell.from_parameters(
+            parameters, lattice_type=self.lattice_type, centring=self.centring, unique_axis=self.unique_axis
+        )
+
     @property
     def volume(self) -> float:
         """Volume of the conventional cell [Å³]."""
@@ -73,6 +80,29 @@ class UnitCell:
         return np.asarray(np.linalg.inv(self.direct_axes()).T, np.float64)
 
     @classmethod
+    def from_parameters(
+        cls,
+        parameters: Iterable[float],
+        *,
+        lattice_type: LatticeType = "triclinic",
+        centring: Centring = "P",
+        unique_axis: str = "*",
+    ) -> "UnitCell":
+        """Make a cell of lengths [Å] and angles [deg]."""
+        a, b, c, alpha, beta, gamma = (float(each) for each in parameters)
+        return cls(
+            a=a,
+            b=b,
+            c=c,
+            alpha=alpha,
+            beta=beta,
+            gamma=gamma,
+            lattice_type=lattice_type,
+            centring=centring,
+            unique_axis=unique_axis,
+        )
+
+    @classmethod
     def from_direct_axes(
         cls,
         axes: NDArray[np.float64],
@@ -82,18 +112,32 @@ class UnitCell:
         unique_axis: str = "*",
     ) -> "UnitCell":
         """Measure the cell spanned by the rows of `axes`, float64[3, 3] [Å]."""
-        a, b, c = (float(length) for length in np.linalg.norm(axes, axis=1))
-        return cls(
-            a=a,
-            b=b,
-            c=c,
-            alpha=_angle(axes[1], axes[2]),
-            beta=_angle(axes[0], axes[2]),
-            gamma=_angle(axes[0], axes[1]),
+        angles = (_angle(axes[1], axes[2]), _angle(axes[0], axes[2]), _angle(axes[0], axes[1]))
+        return cls.from_parameters(
+            (*np.linalg.norm(axes, axis=1), *angles),
             lattice_type=lattice_type,
             centring=centring,
             unique_axis=unique_axis,
         )
+
+
+def cell_parameters(axes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Measure many cells.
+
+    Parameters
+    ----------
+    axes : float64[n, 3, 3]
+        Direct axes as rows a, b, c [Å].
+
+    Returns
+    -------
+    float64[n, 6]
+        Lengths [Å] and angles [deg], in the order of `UnitCell.parameters`.
+    """
+    lengths = np.linalg.norm(axes, axis=2)
+    a, b, c = (axes / lengths[:, :, None]).transpose(1, 0, 2)
+    cosines = [np.einsum("ij,ij->i", u, v) for u, v in ((b, c), (a, c), (a, b))]
+    return np.column_stack([lengths, np.degrees(np.arccos(np.clip(np.column_stack(cosines), -1.0, 1.0)))])
 
 
 def _angle(u: NDArray[np.float64], v: NDArray[np.float64]) -> float:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from braggstream.model.cell import UnitCell
+from braggstream.model.cell import UnitCell, cell_parameters
 from braggstream.model.errors import MissingExtraError, UserError
 from braggstream.model.point_group import point_group
 from braggstream.model.space_group import symmorphic_space_group
@@ -147,8 +147,7 @@ def crystal_table(crystals: "CrystalTable") -> Any:
         for name in ("filename", "event", "indexed_by")
     }
     lattices = [crystals.lattice_of(n) for n in range(len(crystals))]
-    axes = np.linalg.inv(crystals.reciprocal_axes).transpose(0, 2, 1)
-    cells = np.array([UnitCell.from_direct_axes(own).parameters for own in axes]).reshape(-1, 6)
+    cells = cell_parameters(np.linalg.inv(crystals.reciprocal_axes).transpose(0, 2, 1))
     columns = ("wavelength", "bandwidth", "profile_radius", "resolution_limit", "n_saturated")
     return pyarrow.table(
         {

@@ -24,7 +24,7 @@ from braggstream.kernels.crystal_columns import (
     SHAPE_RADIUS,
     SHAPE_WAVELENGTH,
 )
-from braggstream.model.cell import UnitCell
+from braggstream.model.cell import UnitCell, cell_parameters
 from braggstream.model.errors import UserError
 from braggstream.model.finite import finite_or_none
 from braggstream.model.geometry import Geometry
@@ -272,7 +272,11 @@ class _Job:
             if first < len(table):
                 break
             first -= len(table)
-        text = write_cell(mean_cell(axes, *table.lattice_of(first)))
+        lattice_type, centring, unique_axis = table.lattice_of(first)
+        mean = cell_parameters(np.linalg.inv(axes).transpose(0, 2, 1)).mean(axis=0)
+        text = write_cell(
+            UnitCell.from_parameters(mean, lattice_type=lattice_type, centring=centring, unique_axis=unique_axis)
+        )
         self._say(f"Mean cell of {len(chosen)} crystals:\n{text}")
         if self._files.cell is not None:
             _write(self._files.cell, [text])
@@ -296,23 +300,6 @@ class _Job:
                 filename=filename,
                 event=event,
             )
-
-
-def mean_cell(axes: NDArray[np.float64], lattice_type: Any, centring: Any, unique_axis: str) -> UnitCell:
-    """Give the cell with the mean lengths and angles of crystals with these reciprocal axes, float64[n, 3, 3]."""
-    cells = [UnitCell.from_direct_axes(np.linalg.inv(one).T).parameters for one in axes]
-    a, b, c, alpha, beta, gamma = np.mean(cells, axis=0).tolist()
-    return UnitCell(
-        a=a,
-        b=b,
-        c=c,
-        alpha=alpha,
-        beta=beta,
-        gamma=gamma,
-        lattice_type=lattice_type,
-        centring=centring,
-        unique_axis=unique_axis,
-    )
 
 
 def _chained(streams: Iterable[ObservationFile]) -> Generator[Observations]:

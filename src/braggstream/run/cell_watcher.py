@@ -75,7 +75,7 @@ class CellWatcher(Watcher):
                 self._take_cell(Adjustments())
             else:
                 self._give_up()
-        cells = [_as_record(found) for found in self._found]
+        cells = [found.as_record() for found in self._found]
         return {
             "found_cell": {
                 "n_hits": self._n_hits,
@@ -138,17 +138,3 @@ def _in_words(found: "FoundCell", n_all: int) -> str:
 
 def _pairs(found: "FoundCell") -> list[tuple[float, float]]:
     return list(zip(found.cell.parameters, found.spread, strict=True))
-
-
-def _as_record(found: "FoundCell") -> dict[str, Any]:
-    cell = found.cell
-    return {
-        "lattice_type": cell.lattice_type,
-        "centring": cell.centring,
-        "unique_axis": cell.unique_axis,
-        "lengths_angstrom": list(cell.parameters[:3]),
-        "angles_deg": list(cell.parameters[3:]),
-        "spread_of_lengths_angstrom": list(found.spread[:3]),
-        "spread_of_angles_deg": list(found.spread[3:]),
-        "n_crystals": found.n_crystals,
-    }

@@ -197,15 +197,6 @@ def _cell(path: str | Path, record: CellRecord) -> UnitCell:
     centring = next((name for name in CENTRINGS if name == record.centring), None)
     if lattice_type is None or centring is None:
         raise UserError(f"no such lattice: {record.lattice_type} {record.centring}", path=path)
-    a, b, c, alpha, beta, gamma = record.parameters
-    return UnitCell(
-        a=a,
-        b=b,
-        c=c,
-        alpha=alpha,
-        beta=beta,
-        gamma=gamma,
-        lattice_type=lattice_type,
-        centring=centring,
-        unique_axis=record.unique_axis,
+    return UnitCell.from_parameters(
+        record.parameters, lattice_type=lattice_type, centring=centring, unique_axis=record.unique_axis
     )

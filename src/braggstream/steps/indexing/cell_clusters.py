@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.model.cell import Centring, UnitCell
+from braggstream.model.cell import Centring, UnitCell, cell_parameters
 from braggstream.model.crystal import Crystal
 from braggstream.steps.indexing.bravais import bravais_lattice, idealized
 from braggstream.steps.indexing.cell_check import CellCheck, is_sane
@@ -37,6 +37,20 @@ class FoundCell:
     n_crystals: int
     parameters: FloatArray = field(repr=False, compare=False)
     """Lengths [Å] and angles [deg] of each crystal in the setting of the cell, float64[n_crystals, 6]."""
+
+    def as_record(self) -> dict[str, object]:
+        """Describe it for a JSON file."""
+        cell = self.cell
+        return {
+            "lattice_type": cell.lattice_type,
+            "centring": cell.centring,
+            "unique_axis": cell.unique_axis,
+            "lengths_angstrom": list(cell.parameters[:3]),
+            "angles_deg": list(cell.parameters[3:]),
+            "spread_of_lengths_angstrom": list(self.spread[:3]),
+            "spread_of_angles_deg": list(self.spread[3:]),
+            "n_crystals": self.n_crystals,
+        }
 
 
 @dataclass(eq=False, slots=True)
@@ -102,14 +116,12 @@ def _reduced(reciprocal_axes: FloatArray, centring: Centring) -> Crystal | None:
 def _found_cell(members: FloatArray) -> FoundCell | None:
     """Describe a population, float64[n, 3, 3] [Å]."""
     middle = UnitCell.from_direct_axes(members[0])
-    a, b, c, alpha, beta, gamma = np.median(_parameters(members), axis=0)
-    middle = replace(middle, a=a, b=b, c=c, alpha=alpha, beta=beta, gamma=gamma)
+    middle = middle.with_parameters(np.median(cell_parameters(members), axis=0))
     lattice = bravais_lattice(middle.direct_axes(), max_angle=MAX_ANGLE, max_length=MAX_LENGTH)
     if lattice is None:
         return None
-    parameters = _parameters(lattice.from_primitive @ members)
-    a, b, c, alpha, beta, gamma = (float(number) for number in np.median(parameters, axis=0))
-    cell = idealized(replace(lattice.cell, a=a, b=b, c=c, alpha=alpha, beta=beta, gamma=gamma))
+    parameters = cell_parameters(lattice.from_primitive @ members)
+    cell = idealized(lattice.cell.with_parameters(np.median(parameters, axis=0)))
     spread = SCATTER_OF_MEDIAN * np.median(np.abs(parameters - np.median(parameters, axis=0)), axis=0)
     s_a, s_b, s_c, s_alpha, s_beta, s_gamma = (float(number) for number in spread)
     return FoundCell(
@@ -118,7 +130,3 @@ def _found_cell(members: FloatArray) -> FoundCell | None:
         n_crystals=len(members),
         parameters=parameters,
     )
-
-
-def _parameters(members: FloatArray) -> FloatArray:
-    return np.array([UnitCell.from_direct_axes(axes).parameters for axes in members])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.model.cell import CENTRINGS, UnitCell
+from braggstream.model.cell import CENTRINGS, cell_parameters
 from braggstream.model.observations import CrystalTable
 from braggstream.steps.indexing.cell_clusters import CellClusters, FoundCell
 
@@ -76,7 +76,7 @@ def cell_sample(tables: Iterable[CrystalTable]) -> CellSample:
     direct = np.asarray(np.linalg.inv(joined).transpose(0, 2, 1), np.float64)
     return CellSample(
         axes=joined,
-        parameters=_parameters(direct),
+        parameters=cell_parameters(direct),
         centring=np.concatenate(centrings),
         method=tuple(methods),
     )
@@ -189,27 +189,3 @@ def _width(x: FloatArray, y: FloatArray) -> float:
 def _gaussian(x: FloatArray, parameters: FloatArray) -> FloatArray:
     amplitude, middle, width = parameters
     return np.asarray(amplitude * np.exp(-(((x - middle) / width) ** 2)), np.float64)
-
-
-def _parameters(direct: FloatArray) -> FloatArray:
-    """Lengths and angles of axes, float64[n, 3, 3], as float64[n, 6]."""
-    lengths = np.linalg.norm(direct, axis=2)
-    a, b, c = (direct / lengths[:, :, None]).transpose(1, 0, 2)
-    cosines = [np.einsum("ij,ij->i", u, v) for u, v in ((b, c), (a, c), (a, b))]
-    return np.column_stack([lengths, np.degrees(np.arccos(np.clip(np.column_stack(cosines), -1.0, 1.0)))])
-
-
-def record_of(found: FoundCell, n_all: int) -> dict[str, object]:
-    """Describe a population for a JSON file."""
-    cell: UnitCell = found.cell
-    return {
-        "lattice_type": cell.lattice_type,
-        "centring": cell.centring,
-        "unique_axis": cell.unique_axis,
-        "lengths_angstrom": list(cell.parameters[:3]),
-        "angles_deg": list(cell.parameters[3:]),
-        "spread_of_lengths_angstrom": list(found.spread[:3]),
-        "spread_of_angles_deg": list(found.spread[3:]),
-        "n_crystals": found.n_crystals,
-        "fraction": found.n_crystals / n_all if n_all else 0.0,
-    }
