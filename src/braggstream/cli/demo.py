@@ -1,18 +1,18 @@
 """`braggstream demo`: a simulated beamline, processed live by real processes, and judged by its truth."""
 
 import argparse
-import contextlib
 import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
+from braggstream.cli.started import command, started
 from braggstream.model.errors import UserError
 
 FOLDER = "demo-output"
@@ -83,7 +83,7 @@ class Demo:
         sending = ["--serve", f"ipc://{self._scratch}/beamline", "--truth", str(self._kept / "truth.json")]
         sending += ["-n", str(self._n_frames), "--rate", f"{self._rate:g}", "--pool", "60", "--seed", "1"]
         sending += ["--patience", f"{PATIENCE_S:g}"]
-        with _started("simulate", *sending, *self._detector("megapixel.stream.geom")) as beamline:
+        with started(["simulate", *sending, *self._detector("megapixel.stream.geom")]) as beamline:
             self._stream.unlink(missing_ok=True)
             receiving = [
                 f"--zmq-input=ipc://{self._scratch}/beamline",
@@ -93,7 +93,7 @@ class Demo:
             receiving += [*self._detector("megapixel.stream.geom"), *OPTIONS, "-j", "2", "-o", str(self._stream)]
             receiving += [f"--json-summary={self._kept / 'demo.json'}"]
             self._say("2. " + shlex.join(["indexamajig", *receiving]))
-            with _started("indexamajig", *receiving) as indexamajig:
+            with started(["indexamajig", *receiving]) as indexamajig:
                 _wait_for_all(self._stream, self._n_frames, beamline, indexamajig)
 
     def _process_from_asapo(self) -> None:
@@ -108,7 +108,7 @@ class Demo:
         words += ["--patience", f"{PATIENCE_S:g}"]
         words += self._detector("megapixel.stream.geom")
         stream.unlink(missing_ok=True)
-        with _started("simulate", *words, stdout=subprocess.PIPE) as service:
+        with started(["simulate", *words], stdout=subprocess.PIPE) as service:
             assert service.stdout is not None
             told = [service.stdout.readline().decode() for _ in range(3)]
             if not told[2]:
@@ -118,7 +118,7 @@ class Demo:
                 f"5. The same from ASAP::O, {n_frames} frames in two streams; here it is a stand-in at "
                 f"{told[0].split()[-1]}, and the official clients\n" + shlex.join(["indexamajig", *receiving])
             )
-            with _started("indexamajig", *receiving) as indexamajig:
+            with started(["indexamajig", *receiving]) as indexamajig:
                 _wait_for_all(stream, n_frames, service, indexamajig)
         _finish("simulate", "--judge", str(stream), "--truth", truth)
 
@@ -167,25 +167,6 @@ def _n_chunks(stream: Path) -> int:
 
 def _finish(*words: str) -> None:
     """Run one of our commands to its end; raises `UserError` where it fails."""
-    status = subprocess.call([sys.executable, "-m", "braggstream", *words], stdin=subprocess.DEVNULL)
+    status = subprocess.call(command(*words), stdin=subprocess.DEVNULL)
     if status:
         raise UserError(f"braggstream {words[0]} ended with status {status}")
-
-
-@contextlib.contextmanager
-def _started(*words: str, stdout: int | None = None) -> "Iterator[subprocess.Popen[bytes]]":
-    """Start one of our commands; it does not outlive the block."""
-    command = [sys.executable, "-m", "braggstream", *words]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if process.stdout is not None:
-            process.stdout.close()

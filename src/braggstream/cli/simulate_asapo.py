@@ -14,6 +14,7 @@ from time import monotonic, sleep
 
 from braggstream.cli.simulate_options import number, whole
 from braggstream.cli.simulate_stop import StopFlag, progress
+from braggstream.cli.started import started
 from braggstream.model.errors import UserError
 from braggstream.simulate.asapo import AsapoService, AsapoSettings
 from braggstream.simulate.asapo.sending import MAX_STREAMS, NAME, AsapoSender
@@ -30,6 +31,7 @@ READY = "ASAP::O ready at "
 INCOMPLETE = 1
 POLL_S = 0.05
 CHILD_PATIENCE_S = 10.0
+"""Less than whoever started this process may wait for it."""
 TOKEN, SENDER_TOKEN = "token", "sender-token"
 MAX_TOKEN_BYTES = 8192
 ELSEWHERE = "elsewhere"
@@ -106,8 +108,11 @@ def serve_asapo(options: argparse.Namespace, words: Sequence[str]) -> int:
         tokens = _write_tokens(service, folder, options.beamtime, planned)
         _introduce(service, tokens[0], options)
         to_child = ["--asapo-send", service.endpoint, "--token-file", str(tokens[1])]
-        with _sender(None if options.no_frames else [*words, *to_child]) as child:
-            return _serve(service, child, planned, stop)
+        if options.no_frames:
+            return _serve(service, None, planned, stop)
+        # The sender ends when the pipe to it does, whatever becomes of this process.
+        with started(["simulate", *words, *to_child], stdin=subprocess.PIPE, patience_s=CHILD_PATIENCE_S) as sender:
+            return _serve(service, sender, planned, stop)
 
 
 def send_to_asapo(options: argparse.Namespace, simulator: Simulator, beamline: BeamlineSettings) -> int:
@@ -236,25 +241,3 @@ def _serve(
             child = None
         sleep(POLL_S)
     return 0
-
-
-@contextlib.contextmanager
-def _sender(words: list[str] | None) -> "Iterator[subprocess.Popen[bytes] | None]":
-    """Start the process that sends frames; it does not outlive the block."""
-    if words is None:
-        yield None
-        return
-    command = [sys.executable, "-m", "braggstream", "simulate", *words]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE)  # It ends when this pipe does.
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(CHILD_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        assert process.stdin is not None
-        process.stdin.close()
