@@ -92,7 +92,7 @@ def test_a_worker_warms_up_for_its_device_after_the_fork(frame):
         Setup(processor="", geometry=frame[0], settings=ON_DEVICE, output=OutputSettings(stream_file=""))
     )
     names = {module.__name__.rpartition(".")[2] for module in kernels_in_use("cuda")}
-    assert names == {"ffbidx_cells", "ffbidx_vectors", "peakfinder8", "radial_bins", "radial_sums"}
+    assert names == {"ffbidx_cells", "ffbidx_turn", "ffbidx_vectors", "peakfinder8", "radial_bins", "radial_sums"}
     assert not [module for module in kernels_in_use() if ".cuda." in module.__name__]
     processor.usual_pixel_types = ("uint16",)
     processor.begin_work(3)

@@ -10,7 +10,10 @@ from braggstream.model.cell import UnitCell
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
 from braggstream.steps.indexing.evidence import REACHES
 from braggstream.steps.indexing.ffbidx import make_indexer
-from braggstream.steps.indexing.sampling import half_sphere, orthogonal_frame, scoring_rule, turns
+from braggstream.steps.indexing.sampling import half_sphere, scoring_rule
+from braggstream.steps.indexing.search import AxisSearch, Depth
+from braggstream.steps.indexing.search_cuda import AxisSearchOnDevice
+from braggstream.steps.indexing.spots import by_resolution
 from steps.still_frames import is_same_lattice, lattice_spots, random_rotation, random_spots
 
 CELL = UnitCell(
@@ -51,16 +54,49 @@ def test_refined_vectors():
     vectors_twin.refine_vectors(np.empty((0, 3)), columns, 15, 6, np.empty(0))
 
 
-def test_scores_of_turned_cells():
-    spots, axes = spots_of(3)
-    vectors, sides, angles = np.stack([axes[2], axes[1] * 1.02, axes[0]]), np.array([1.0, -1.0]), turns(70)
-    seen = CELL.direct_axes() @ orthogonal_frame(CELL.direct_axes()[2] / np.linalg.norm(axes[2])).T
-    frames, scores = np.empty((2, 3, 2, 3, 3)), np.empty((2, 3, 2, 70), np.float32)
-    for number, kernels in enumerate((ffbidx_cells, cells_twin)):
-        kernels.score_turned(vectors, sides, spots, seen, angles, RULE, frames[number], scores[number])
-    assert frames[1] == pytest.approx(frames[0], abs=1e-12)
-    assert scores[1] == pytest.approx(scores[0], abs=1e-4)
-    assert scores[0].max() > 9
+SMALL = UnitCell(
+    a=15.0, b=18.0, c=22.0, alpha=90.0, beta=98.0, gamma=90.0, lattice_type="monoclinic", unique_axis="b"
+)
+DEPTHS = [
+    Depth(n_spots=24, n_vectors=3, n_cells=6, has_own_lengths=True),
+    Depth(n_spots=30, n_vectors=4, n_cells=5),
+]
+
+
+def near_spots_of(rng, n_false=0):
+    """Scattering vectors of low resolution of a crystal of the small cell and of nothing, and its axes."""
+    axes = SMALL.reciprocal_axes() @ random_rotation(rng).T
+    q = rng.integers(-7, 8, (300, 3)) @ axes
+    q = q[np.linalg.norm(q, axis=1) < 0.4][:30] + rng.normal(size=(30, 3)) * 2e-4
+    return np.concatenate([q, random_spots(rng, n_false)]), axes
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize(("axis", "has_sides"), [(0, True), (2, False)])
+def test_a_search_in_one_turn_gives_the_cells_of_the_search_step_by_step(axis, has_sides, depth):
+    chosen = FfbidxSettings(num_halfsphere_points=1300, max_spots=40)
+    search = AxisSearch(SMALL.direct_axes(), axis, chosen, tolerance=0.05, has_sides=has_sides)
+    on_device = AxisSearchOnDevice(search, depth, SCHEDULE)
+    for seed, n_false in ((11, 6), (12, 0)):
+        spots = by_resolution(near_spots_of(np.random.default_rng(seed), n_false)[0], 40)
+        cells = search.find_cells(search.find_vectors(spots, depth), spots, depth)
+        weighings, distances = np.empty((len(cells), 3)), np.empty(len(spots))
+        ffbidx_cells.refine_cells_outwards(cells, spots, 12, SCHEDULE, distances)
+        ffbidx_cells.weigh_cells(cells, spots, REACHES, weighings, distances)
+        found, found_weighings = on_device(spots, 12)
+        assert weighings[:, 0].max() > 10
+        # Turned by half a turn, a cell of two right angles scores the same to the last digits.
+        assert np.abs(found) == pytest.approx(np.abs(cells), rel=1e-9, abs=1e-9)
+        assert found_weighings == pytest.approx(weighings, rel=1e-9)
+
+
+def test_without_a_vector_of_the_expected_length_there_is_no_cell():
+    chosen = FfbidxSettings(num_halfsphere_points=300, max_spots=40)
+    search = AxisSearch(SMALL.direct_axes(), 1, chosen, tolerance=0.0, has_sides=False)
+    spots = by_resolution(near_spots_of(np.random.default_rng(1))[0], 40)
+    found, weighings = AxisSearchOnDevice(search, DEPTHS[0], SCHEDULE)(spots, 12)
+    assert found.shape == (0, 3, 3)
+    assert weighings.shape == (0, 3)
 
 
 def starts(axes, seed):
@@ -70,17 +106,6 @@ def starts(axes, seed):
 
 
 SCHEDULE = np.array([0.15 / 45.0, 0.00075, 0.8, 32, 8])
-
-
-def test_refined_cells():
-    spots, axes = spots_of(4)
-    expected, found = starts(axes, 4), starts(axes, 4)
-    qualities, distances = np.empty((2, 4, 2)), np.empty(len(spots))
-    ffbidx_cells.refine_cells(expected, spots, SCHEDULE, qualities[0], distances)
-    cells_twin.refine_cells(found, spots, SCHEDULE, qualities[1], distances)
-    assert np.abs(expected[0] - axes).max() < 0.05
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert qualities[1] == pytest.approx(qualities[0], rel=1e-9)
 
 
 def test_cells_refined_outwards_and_weighed():
@@ -100,17 +125,12 @@ def test_cells_refined_outwards_and_weighed():
 
 def test_lattices_of_frames():
     chosen = FfbidxSettings(num_halfsphere_points=1300, num_candidate_vectors=3, output_cells=4, max_spots=30)
-    cell = UnitCell(
-        a=15.0, b=18.0, c=22.0, alpha=90.0, beta=98.0, gamma=90.0, lattice_type="monoclinic", unique_axis="b"
-    )
     finders = [
-        make_indexer(IndexingSettings(target_cell=cell, ffbidx=chosen, device=device)) for device in ("cpu", "cuda")
+        make_indexer(IndexingSettings(target_cell=SMALL, ffbidx=chosen, device=device))
+        for device in ("cpu", "cuda")
     ]
     for seed in range(2):
-        rng = np.random.default_rng(seed)
-        axes = cell.reciprocal_axes() @ random_rotation(rng).T
-        q = rng.integers(-7, 8, (300, 3)) @ axes
-        q = q[np.linalg.norm(q, axis=1) < 0.4][:30] + rng.normal(size=(30, 3)) * 2e-4
+        q, axes = near_spots_of(np.random.default_rng(seed))
         (expected,), (found,) = (finder.find(q) for finder in finders)
         assert is_same_lattice(expected, axes, "P")
         assert found == pytest.approx(expected, abs=1e-6 * np.abs(expected).max())

@@ -1,6 +1,6 @@
 """Twins of `kernels.ffbidx_cells`: arrays of the host in, arrays of the host out."""
 
-from math import inf, sqrt
+from math import sqrt
 
 import numpy as np
 from numba import cuda
@@ -11,7 +11,6 @@ from braggstream.kernels import ffbidx_cells as on_host
 from braggstream.kernels.chance import BALL_VOLUME, COUNT, EVIDENCE, MOST_CHANCE, N_REACHES, REACH
 from braggstream.kernels.cuda.device import (
     FEW,
-    TEAM,
     DeviceArray,
     DeviceArrays,
     add_columns,
@@ -27,10 +26,9 @@ from braggstream.kernels.ffbidx_cells import (
     B_X,
     B_Y,
     DISTANCE,
-    N_PROJECTIONS,
     ROUNDS_TO_JOIN,
 )
-from braggstream.kernels.ffbidx_vectors import C0, C1, C2, CLOSE, N_RULE, TRIM_HIGH, TRIM_LOW, solve_symmetric
+from braggstream.kernels.ffbidx_vectors import C0, C1, C2, CLOSE, TRIM_HIGH, TRIM_LOW, solve_symmetric
 
 RHS, N_NEAR, N_SUMS = 6, 15, 16
 """Sums of a thread: the matrix of the normal equations, three right-hand sides, and how many spots are in them."""
@@ -44,46 +42,8 @@ _frame_along = device_function(on_host._frame_along)
 _evidence_of = device_function(chance.evidence_of)
 
 
-def score_turned(
-    vectors: NDArray,
-    sides: NDArray,
-    spots: NDArray,
-    seen: NDArray,
-    turns: NDArray,
-    rule: NDArray,
-    frames: NDArray,
-    scores: NDArray,
-) -> None:
-    """Score turned cells, see `kernels.ffbidx_cells.score_turned`.
-
-    `sides`, `seen`, `turns` and `rule` may never change.
-    """
-    (n, k, n_turns), m = scores.shape, len(spots)
-    if not n:
-        return
-    made, found = _arrays.room("frames", frames.size, np.float64), _arrays.room("scores", scores.size, np.float32)
-    projections = _arrays.room("projections", n * k * N_PROJECTIONS * m, np.float32)
-    projections = projections.reshape(n * k, N_PROJECTIONS, m)
-    made, found = made.reshape(n * k, 3, 3), found.reshape(n * k, n_turns)
-    kept_rule = _arrays.keep(rule)
-    _project[blocks(n * k, per_block=1), FEW](
-        _arrays.upload("vectors", vectors),
-        _arrays.keep(sides),
-        _arrays.upload("spots", spots),
-        _arrays.keep(seen),
-        kept_rule,
-        made,
-        projections,
-    )
-    _score_rotations[(blocks(n_turns), blocks(n * k, per_block=1)), TEAM](
-        projections, _arrays.keep(turns), kept_rule, found
-    )
-    made.copy_to_host(frames.reshape(made.shape))
-    found.copy_to_host(scores.reshape(found.shape))
-
-
-@kernel
-def _project(
+@device_function
+def project_each_axis(
     vectors: DeviceArray,
     sides: DeviceArray,
     spots: DeviceArray,
@@ -110,8 +70,8 @@ def _project(
             rows[DISTANCE, j] = distance * distance if abs(distance) < rule[CLOSE] else FAR_OFF
 
 
-@kernel
-def _score_rotations(projections: DeviceArray, turns: DeviceArray, rule: DeviceArray, scores: DeviceArray) -> None:
+@device_function
+def score_each_turned(projections: DeviceArray, turns: DeviceArray, rule: DeviceArray, scores: DeviceArray) -> None:
     """Score one angle a thread; all threads of a block look at the same spot of the same axis at the same time."""
     close, low, high = rule[CLOSE], rule[TRIM_LOW], rule[TRIM_HIGH]
     c0, c1, c2 = rule[C0], rule[C1], rule[C2]
@@ -138,68 +98,46 @@ def _score_rotations(projections: DeviceArray, turns: DeviceArray, rule: DeviceA
             scores[axis, i] = total
 
 
-def refine_cells(cells: NDArray, spots: NDArray, schedule: NDArray, quality: NDArray, distances: NDArray) -> None:
-    """Fit cells to the spots near their lattice points, see `kernels.ffbidx_cells.refine_cells`.
-
-    `distances` is there for the sake of the same arguments: each cell has its own on the device.
-    """
-    _refine(cells, spots, len(spots), schedule, quality)
-
-
 def refine_cells_outwards(
     cells: NDArray, spots: NDArray, n_first: int, schedule: NDArray, distances: NDArray
 ) -> None:
-    """Fit cells, first to spots of low resolution only, see `kernels.ffbidx_cells.refine_cells_outwards`."""
-    _refine(cells, spots, n_first, schedule, None)
+    """Fit cells, first to spots of low resolution only, see `kernels.ffbidx_cells.refine_cells_outwards`.
 
-
-def _refine(cells: NDArray, spots: NDArray, n_first: int, schedule: NDArray, quality: NDArray | None) -> None:
+    `distances` is there for the sake of the same arguments: each cell has its own on the device.
+    """
     n, m = len(cells), len(spots)
     if not n:
         return
-    fitted, found = _arrays.upload("cells", cells), _arrays.room("quality", n * 2, np.float64).reshape(n, 2)
+    fitted = _arrays.upload("cells", cells)
     scratch = _arrays.room("distances", n * m, np.float64).reshape(n, m)
     _refine_cells[blocks(n, per_block=1), FEW](
-        fitted, _arrays.upload("spots", spots), n_first, _arrays.upload("schedule", schedule), found, scratch
+        fitted, _arrays.upload("spots", spots), n_first, _arrays.upload("schedule", schedule), scratch
     )
     fitted.copy_to_host(cells)
-    if quality is not None:
-        found.copy_to_host(quality)
 
 
-@kernel
-def _refine_cells(
-    cells: DeviceArray,
-    spots: DeviceArray,
-    n_first: int,
-    schedule: DeviceArray,
-    quality: DeviceArray,
-    distances: DeviceArray,
+@device_function
+def refine_each_cell(
+    cells: DeviceArray, spots: DeviceArray, n_first: int, schedule: DeviceArray, distances: DeviceArray
 ) -> None:
     """Fit one cell a block; each thread sums over some of the spots, and all of them solve the same equations."""
     parts = cuda.shared.array((FEW, N_SUMS), np.float64)
     totals = cuda.shared.array(N_SUMS, np.float64)
     cell = cuda.local.array((3, 3), np.float64)
     inverse = cuda.local.array((3, 3), np.float64)
-    start, end, min_spots = schedule[0], schedule[1], schedule[4]
-    thread = cuda.threadIdx.x
     for i in range(cuda.blockIdx.x, cells.shape[0], cuda.gridDim.x):
         _copy(cells[i], cell)
-        is_regular = _refine_cell(cell, inverse, spots, n_first, schedule, parts, totals, distances[i])
-        is_regular = is_regular and _invert(cell, inverse)
-        parts[thread, 0] = 0.0
-        if is_regular:
-            _gather(cell, inverse, spots, spots.shape[0], end, parts[thread], distances[i])
-            parts[thread, 0] = 0.0
-            for j in range(thread, spots.shape[0], FEW):
-                parts[thread, 0] += max(0.0, 1.0 - distances[i, j] / (start * start))
-        _add_up(parts, totals)
-        if thread == 0:
-            quality[i, 0], quality[i, 1] = totals[0], inf
+        _refine_cell(cell, inverse, spots, n_first, schedule, parts, totals, distances[i])
+        if cuda.threadIdx.x == 0:
             _copy(cell, cells[i])
         cuda.syncthreads()
-        if is_regular and spots.shape[0] >= min_spots:
-            _write_within(distances[i], min_spots, quality[i])
+
+
+@kernel
+def _refine_cells(
+    cells: DeviceArray, spots: DeviceArray, n_first: int, schedule: DeviceArray, distances: DeviceArray
+) -> None:
+    refine_each_cell(cells, spots, n_first, schedule, distances)
 
 
 @device_function
@@ -212,15 +150,15 @@ def _refine_cell(
     parts: DeviceArray,
     totals: DeviceArray,
     distances: DeviceArray,
-) -> bool:
-    """Fit one cell; False where it is singular.  Every thread of the block has to call it."""
+) -> None:
+    """Fit one cell, unless it is singular.  Every thread of the block has to call it."""
     rhs = cuda.local.array((3, 3), np.float64)
     trial = cuda.local.array((3, 3), np.float64)
     limit, end, contraction = schedule[0], schedule[1], schedule[2]
     max_rounds, min_spots = schedule[3], schedule[4]
     n_rounds, m = 0, spots.shape[0]
     if not _invert(cell, inverse):
-        return False
+        return
     while n_rounds < max_rounds and (limit > end or n_rounds <= ROUNDS_TO_JOIN):
         n_used = min(n_first + (m - n_first) * n_rounds // ROUNDS_TO_JOIN, m)
         _gather(cell, inverse, spots, n_used, limit, parts[cuda.threadIdx.x], distances)
@@ -233,7 +171,6 @@ def _refine_cell(
         if n_used == m:
             limit = max(limit * contraction, 0.999 * end)
         n_rounds += 1
-    return True
 
 
 def weigh_cells(cells: NDArray, spots: NDArray, reaches: NDArray, weighings: NDArray, distances: NDArray) -> None:
@@ -249,8 +186,8 @@ def weigh_cells(cells: NDArray, spots: NDArray, reaches: NDArray, weighings: NDA
     found.copy_to_host(weighings)
 
 
-@kernel
-def _weigh_cells(
+@device_function
+def weigh_each_cell(
     cells: DeviceArray, spots: DeviceArray, reaches: DeviceArray, weighings: DeviceArray, distances: DeviceArray
 ) -> None:
     """Weigh one cell a block: each thread looks at some of the spots, then counts them for some of the reaches."""
@@ -275,6 +212,13 @@ def _weigh_cells(
             if is_regular:
                 _weigh(counts, m, reaches, BALL_VOLUME / abs(_determinant(inverse)), weighings[i])
         cuda.syncthreads()
+
+
+@kernel
+def _weigh_cells(
+    cells: DeviceArray, spots: DeviceArray, reaches: DeviceArray, weighings: DeviceArray, distances: DeviceArray
+) -> None:
+    weigh_each_cell(cells, spots, reaches, weighings, distances)
 
 
 @device_function
@@ -350,23 +294,8 @@ def _gather(
             sums[N_NEAR] += 1.0
 
 
-@device_function
-def _write_within(distances: DeviceArray, min_spots: float, quality: DeviceArray) -> None:
-    """Write the distance within which the fewest spots lie: the one with as many nearer ones, ties in order."""
-    for j in range(cuda.threadIdx.x, distances.shape[0], FEW):
-        rank = 0
-        for k in range(distances.shape[0]):
-            if distances[k] < distances[j] or (distances[k] == distances[j] and k < j):
-                rank += 1
-        if rank == int(min_spots) - 1:
-            quality[1] = sqrt(distances[j])
-
-
 def warm_up() -> None:
     """Compile the kernels for the signatures that the steps use."""
-    one, turns, rule = np.ones((1, 3)), np.ones((2, 1), np.float32), np.ones(N_RULE, np.float32)
-    frames, scores = np.zeros((1, 1, 3, 3)), np.zeros((1, 1, 1), np.float32)
-    score_turned(one, np.ones(1), one, np.eye(3), turns, rule, frames, scores)
-    cells, schedule = np.eye(3)[None].copy(), np.array([0.1, 0.01, 0.8, 2.0, 1.0])
+    one, cells, schedule = np.ones((1, 3)), np.eye(3)[None].copy(), np.array([0.1, 0.01, 0.8, 2.0, 1.0])
     refine_cells_outwards(cells, one, 1, schedule, np.zeros(1))
     weigh_cells(cells, one, np.ones(1), np.zeros((1, 3)), np.zeros(1))

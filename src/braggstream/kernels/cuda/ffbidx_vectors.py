@@ -41,8 +41,8 @@ def score_vectors(directions: NDArray, length: np.float32, spots: NDArray, rule:
     found.copy_to_host(scores)
 
 
-@kernel
-def _score_vectors(
+@device_function
+def score_each_vector(
     directions: DeviceArray, length: np.float32, spots: DeviceArray, rule: DeviceArray, scores: DeviceArray
 ) -> None:
     """Score one vector a thread; all threads look at the same spot at the same time."""
@@ -60,6 +60,13 @@ def _score_vectors(
         scores[i] = total
 
 
+@kernel
+def _score_vectors(
+    directions: DeviceArray, length: np.float32, spots: DeviceArray, rule: DeviceArray, scores: DeviceArray
+) -> None:
+    score_each_vector(directions, length, spots, rule, scores)
+
+
 def refine_vectors(vectors: NDArray, spots: NDArray, n_first: int, min_spots: int, quality: NDArray) -> None:
     """Fit lattice vectors to the spots near their planes, see `kernels.ffbidx_vectors.refine_vectors`."""
     n = len(vectors)
@@ -71,8 +78,8 @@ def refine_vectors(vectors: NDArray, spots: NDArray, n_first: int, min_spots: in
     found.copy_to_host(quality)
 
 
-@kernel
-def _refine_vectors(
+@device_function
+def refine_each_vector(
     vectors: DeviceArray, spots: DeviceArray, n_first: int, min_spots: int, quality: DeviceArray
 ) -> None:
     """Fit one vector a block; each thread sums over some of the spots, and all of them solve the same equations."""
@@ -104,6 +111,13 @@ def _refine_vectors(
             quality[i] = totals[0]
             for k in range(3):
                 vectors[i, k] = vector[k]
+
+
+@kernel
+def _refine_vectors(
+    vectors: DeviceArray, spots: DeviceArray, n_first: int, min_spots: int, quality: DeviceArray
+) -> None:
+    refine_each_vector(vectors, spots, n_first, min_spots, quality)
 
 
 @device_function

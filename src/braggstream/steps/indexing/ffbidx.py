@@ -17,6 +17,7 @@ is refined.  Different from the published form:
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from braggstream.kernels.chance import COUNT, EVIDENCE, REACH
 from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
-from braggstream.steps.device import kernels_on
+from braggstream.steps.device import CUDA, kernels_on
 from braggstream.steps.indexing.assembly import CellAssembly
 from braggstream.steps.indexing.cell_check import CellCheck
 from braggstream.steps.indexing.centring import reduce_cell
@@ -35,6 +36,9 @@ from braggstream.steps.indexing.search import AxisSearch, Depth
 from braggstream.steps.indexing.spots import by_resolution
 from braggstream.steps.indexing.symmetry import can_be_reversed, different_axes, lattice_rotations
 from braggstream.steps.view import PeakView
+
+if TYPE_CHECKING:
+    from braggstream.steps.indexing.search_cuda import AxisSearchOnDevice
 
 FloatArray = NDArray[np.float64]
 
@@ -113,6 +117,12 @@ class FfbidxIndexer:
         )
         n_vectors, n_cells = chosen.num_candidate_vectors, chosen.output_cells
         self._deep = Depth(n_spots=DEEP_SPOTS, n_vectors=n_vectors, n_cells=n_cells)
+        start = max(
+            chosen.dist3 * self._shortest_spacing, min(WIDEST_START, PART_OF_SPACING * self._shortest_spacing)
+        )
+        contraction, rounds = chosen.ifssr_threshold_contraction, chosen.ifssr_max_iter
+        self._schedule = np.array([start, chosen.ifssr_max_dist, contraction, rounds, chosen.ifssr_min_spots])
+        self._on_device = self._searches_on_device() if settings.device == CUDA else {}
         self._stretched = Depth(n_spots=STRETCHED_SPOTS, n_vectors=n_vectors, n_cells=n_cells, stretch=stretch)
 
     def __call__(self, view: PeakView, *, thorough: bool = True) -> list[Crystal]:
@@ -131,9 +141,7 @@ class FfbidxIndexer:
         found = _Found(np.empty((0, 3, 3)), np.empty((0, 3)))
         for depth in (self._quick, self._deep) if thorough else (self._quick,):
             for search in self._searches:
-                vectors = search.find_vectors(spots, depth)
-                if len(vectors):
-                    found = found.joined(self._refined(search.find_cells(vectors, spots, depth), spots))
+                found = found.joined(self._search(search, spots, depth))
                 if not self._several and self._is_clear(found, spots):
                     return self._cover(found, spots)[0]
             lattices, n_left = self._cover(found, spots)
@@ -142,6 +150,27 @@ class FfbidxIndexer:
         if thorough:
             found = found.joined(self._search_stretched(spots))
         return self._cover(found, spots)[0]
+
+    def _search(self, search: AxisSearch, spots: FloatArray, depth: Depth) -> _Found:
+        """Cells by one axis, refined."""
+        if self._on_device:
+            return _Found(*self._on_device[search, depth](spots, self._n_first(spots)))
+        vectors = search.find_vectors(spots, depth)
+        cells = search.find_cells(vectors, spots, depth) if len(vectors) else np.empty((0, 3, 3))
+        return self._refined(cells, spots)
+
+    def _searches_on_device(self) -> "dict[tuple[AxisSearch, Depth], AxisSearchOnDevice]":
+        from braggstream.steps.indexing.search_cuda import AxisSearchOnDevice
+
+        return {
+            (search, depth): AxisSearchOnDevice(search, depth, self._schedule)
+            for search in self._searches
+            for depth in (self._quick, self._deep)
+        }
+
+    def _n_first(self, spots: FloatArray) -> int:
+        """Spots of lowest resolution with which the refinement of a cell starts."""
+        return min(self._quick.n_spots, max(FEWEST_FIRST, len(spots) // FIRST_PART))
 
     def _search_stretched(self, spots: FloatArray) -> _Found:
         """Axes of other lengths than expected, which are put together to cells."""
@@ -152,15 +181,9 @@ class FfbidxIndexer:
         return self._refined(self._assembly.cells(vectors, self._settings.output_cells), spots)
 
     def _refined(self, cells: FloatArray, spots: FloatArray) -> _Found:
-        chosen = self._settings
-        end = chosen.ifssr_max_dist
-        start = max(
-            chosen.dist3 * self._shortest_spacing, min(WIDEST_START, PART_OF_SPACING * self._shortest_spacing)
+        self._kernels.refine_cells_outwards(
+            cells, spots, self._n_first(spots), self._schedule, np.empty(len(spots))
         )
-        contraction, rounds = chosen.ifssr_threshold_contraction, chosen.ifssr_max_iter
-        schedule = np.array([start, end, contraction, rounds, chosen.ifssr_min_spots])
-        n_first = min(self._quick.n_spots, max(FEWEST_FIRST, len(spots) // FIRST_PART))
-        self._kernels.refine_cells_outwards(cells, spots, n_first, schedule, np.empty(len(spots)))
         return _Found(cells, self._weighed(cells, spots))
 
     def _weighed(self, cells: FloatArray, spots: FloatArray) -> FloatArray:
