@@ -127,15 +127,19 @@ def _gpu(is_quick: bool, kept: dict) -> dict:
         return dict(kept.get("gpu", {}))
     deviations = gpu.deviations()
     print("GPU and CPU differ at most by", ", ".join(f"{value:.1g} ({name})" for name, value in deviations.items()))
-    before = {(row["place"], row["workers"]): row["frames_per_s"] for row in kept.get("gpu", {}).get("rates", ())}
-    print(f"{'4M uint16, peaks and lattices, workers':>40} {'frames/s':>9} {'asked':>6} {'before':>8}")
-    rows = []
-    for row in gpu.measure():
-        rows.append(asdict(row))
-        key = row.place, row.workers
-        last = f"{before[key]:.1f}" if key in before else "-"
-        print(f"{row.place:>36} {row.workers:>3} {row.frames_per_s:9.1f} {gpu.ASKED:>6g} {last:>8}", flush=True)
-    return {"deviations": deviations, "rates": rows}
+    rows = {_gpu_key(row): row for row in kept.get("gpu", {}).get("rates", ())}
+    print(f"{'4M uint16, peaks and lattices, workers':>40} {'MPS':>4} {'frames/s':>9} {'asked':>6} {'before':>8}")
+    for row in map(asdict, gpu.measure()):
+        last = f"{rows[_gpu_key(row)]['frames_per_s']:.1f}" if _gpu_key(row) in rows else "-"
+        rows[_gpu_key(row)] = row
+        service = "yes" if row["has_service"] else "no"
+        place = f"{row['place']:>36} {row['workers']:>3} {service:>4}"
+        print(f"{place} {row['frames_per_s']:9.1f} {gpu.ASKED:>6g} {last:>8}", flush=True)
+    return {"device": gpu.name(), "deviations": deviations, "rates": list(rows.values())}
+
+
+def _gpu_key(row: dict) -> tuple:
+    return row["place"], row["workers"], row["has_service"]
 
 
 def _end_to_end(is_quick: bool, kept: dict) -> list[dict]:

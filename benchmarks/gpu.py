@@ -1,12 +1,14 @@
 """Peak search and known-cell indexing on a CUDA device: frames a second of several processes that share it."""
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numba import cuda
 
 from benchmarks.frames import CELL, geometry_text, messages
 from braggstream.formats.geom import parse_geometry
@@ -22,7 +24,6 @@ from braggstream.steps.view import PeakView
 SIZE, DTYPE = 2048, "uint16"
 ASKED = 1000.0
 """Frames a second of a device of the H200 class."""
-N_WORKERS = (1, 2, 4, 8, 16)
 SECONDS = 3.0
 PLACES = {
     "both on the device": ("cuda", "cuda"),
@@ -30,6 +31,9 @@ PLACES = {
     "processor": ("cpu", "cpu"),
 }
 """Where peaks and lattices are looked for."""
+N_WORKERS = {"both on the device": (1, 4, 16), "peaks on the device": (16,), "processor": (1, 16)}
+SERVICE = "CUDA_MPS_PIPE_DIRECTORY"
+"""Where this is set in the environment, processes share the device through NVIDIA's Multi-Process Service."""
 PEAKS = PeakSettings(method="peakfinder8", threshold=10, min_snr=5, min_peaks=15)
 INDEXING = IndexingSettings(target_cell=CELL)
 
@@ -39,22 +43,29 @@ def why_not() -> str | None:
     return "the simulator's times mean nothing" if IS_SIMULATED else why_unavailable()
 
 
+def name() -> str:
+    """What the device calls itself."""
+    found = cuda.get_current_device().name
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
 @dataclass(frozen=True)
 class Measured:
     """Rate of some processes."""
 
     place: str
     workers: int
+    has_service: bool
     frames_per_s: float
 
 
 def measure() -> Iterator[Measured]:
     """Measure with more and more processes, and the processor alone beside them."""
     payloads = messages(SIZE, DTYPE)
-    usable = [n for n in N_WORKERS if n <= multiprocessing.cpu_count()]
-    for place in PLACES:
-        for n in usable:
-            yield Measured(place, n, _rate(n, place, payloads))
+    for place, numbers in N_WORKERS.items():
+        for n in numbers:
+            if n <= multiprocessing.cpu_count():
+                yield Measured(place, n, SERVICE in os.environ, _rate(n, place, payloads))
 
 
 def deviations() -> dict[str, float]:
