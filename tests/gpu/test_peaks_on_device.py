@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braggstream.kernels.cuda import peakfinder8
+from braggstream.kernels.cuda import peakfinder8, peakfinder8_turn, radial_bins
 from braggstream.model.mask import BadMap
 from braggstream.model.settings import PeakSettings
 from braggstream.steps.peaks import make_peak_finder
@@ -93,7 +93,9 @@ def test_panels_lie_anywhere_in_the_data_and_change_between_frames():
     assert_same(expected, find_peaks(frame))
 
 
-def test_bad_pixels_that_change_between_frames():
+@pytest.mark.parametrize("most_changed", [radial_bins.MOST_CHANGED, 70])
+def test_bad_pixels_that_change_between_frames(monkeypatch, most_changed):
+    monkeypatch.setattr(radial_bins, "MOST_CHANGED", most_changed)
     rng = np.random.default_rng(10)
     detector = made_detector(SIZES, CORNERS)
     images = made_images(rng, "int32")
@@ -111,12 +113,29 @@ def test_bad_pixels_that_change_between_frames():
     assert len(lists) >= 3
 
 
-def test_room_for_peaks_grows(monkeypatch):
-    monkeypatch.setattr(peakfinder8, "ROOM", 1)
-    frame = made_frame(made_detector(SIZES, CORNERS), made_images(np.random.default_rng(9), "int32"))
-    expected, found = both(frame, PF8)
-    assert len(expected) > 1
-    assert_same(expected, found)
+def test_the_type_of_pixels_changes_between_frames():
+    detector = made_detector(SIZES, CORNERS)
+    finders = [make_peak_finder(replace(PF8, device=device)) for device in ("cpu", "cuda")]
+    for seed, dtype in enumerate(
+        ["uint16", "uint16", "uint16", "float32", "uint16", "int32", "float32", "float32"]
+    ):
+        frame = made_frame(detector, made_images(np.random.default_rng(seed), dtype))
+        expected, found = (find_peaks(frame) for find_peaks in finders)
+        assert len(expected)
+        assert_same(expected, found)
+
+
+@pytest.mark.parametrize(("room", "at_once"), [(1, 1), (4096, 2), (4096, 0), (3, 2)])
+def test_more_peaks_than_come_back_at_once_or_than_there_is_room_for(monkeypatch, room, at_once):
+    monkeypatch.setattr(peakfinder8_turn, "ROOM", room)
+    monkeypatch.setattr(peakfinder8_turn, "AT_ONCE", at_once)
+    find_peaks = make_peak_finder(replace(PF8, device="cuda"))
+    detector = made_detector(SIZES, CORNERS)
+    for seed in (9, 13, 2, 7):
+        frame = made_frame(detector, made_images(np.random.default_rng(seed), "int32"))
+        expected = make_peak_finder(PF8)(frame)
+        assert len(expected) > 3
+        assert_same(expected, find_peaks(frame))
 
 
 def test_the_number_of_peaks_is_limited_in_their_order_and_saturated_ones_count():
@@ -125,7 +144,7 @@ def test_the_number_of_peaks_is_limited_in_their_order_and_saturated_ones_count(
     found[:, peakfinder8.FOUND_SEED], found[:, peakfinder8.HIGHEST] = seeds, heights
     found[:, peakfinder8.PEAK_FS] = seeds
     peaks = np.zeros((4, 4))
-    assert peakfinder8._in_order(found, np.array([100.0]), peaks) == 3
+    assert peakfinder8.in_order(found, np.array([100.0]), peaks) == 3
     assert peaks[:3, peakfinder8.PEAK_FS].tolist() == [30.0, 40.0, 70.0]
 
 

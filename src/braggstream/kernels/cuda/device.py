@@ -85,6 +85,24 @@ def add_columns(parts: DeviceArray, thread: int, totals: DeviceArray) -> None:
         totals[column] = total
 
 
+@device_function
+def add_rows(parts: DeviceArray, thread: int) -> None:
+    """Add up the rows of what the threads of a block hold, float64[n, n_threads]; the sums are in its first column.
+
+    They are added two by two, always the same ones, so that the same numbers always give the same sums.  The number
+    of threads is a power of two.  Every thread has to call it, with its number, and `cuda.syncthreads` before it
+    writes to `parts` again.
+    """
+    cuda.syncthreads()
+    half = parts.shape[1] // 2
+    while half > 0:
+        if thread < half:
+            for row in range(parts.shape[0]):
+                parts[row, thread] += parts[row, thread + half]
+        cuda.syncthreads()
+        half //= 2
+
+
 def blocks(n_items: int, *, per_block: int = TEAM) -> int:
     """Blocks for so many items of work, at least one."""
     return max(1, min(MOST_BLOCKS, -(-n_items // per_block)))

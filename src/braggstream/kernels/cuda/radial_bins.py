@@ -4,46 +4,62 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from braggstream.kernels.cuda.device import SPARSE_BLOCKS, TEAM, DeviceArray, DeviceArrays, kernel
+from braggstream.kernels._jit import jit
+from braggstream.kernels.cuda.device import TEAM, DeviceArray, blocks, kernel
+from braggstream.kernels.cuda.turn import Stream
 
-MOST_PART = 8
-"""Where more than one pixel in so many changes, all are copied."""
+MOST_CHANGED = 4096
+"""Pixels for which there is room in the list of changes; where more of them change, all are copied."""
+PIXEL, BIN, N_CHANGE_COLUMNS = range(3)
 
 
-def copy_bins(masked: NDArray[np.uint16], ranges: NDArray[np.int64], arrays: DeviceArrays) -> DeviceArray:
-    """Copy to the device what has changed in the bins of good pixels.
+@jit
+def list_changes(
+    masked: NDArray[np.uint16], ranges: NDArray[np.int64], known: NDArray[np.uint16], changes: NDArray[np.int32]
+) -> int:
+    """List what the device does not know of the bins of good pixels, on the host.
 
     Parameters
     ----------
     masked : uint16[n_pixels]
-        Radial bins of good pixels; the device has them as they were before.
+        Radial bins of good pixels.
     ranges : int64[n, 2]
         Ranges of pixels outside which nothing has changed: first pixel and the one after the last.
-    arrays : DeviceArrays
-        Memory that is kept between frames.
+    known : uint16[n_pixels], corrected
+        The bins as they are on the device.
+    changes : int32[1 + n_most, N_CHANGE_COLUMNS], written
+        First the number of changes; then their pixels and bins, as long as there is room.
 
     Returns
     -------
-    uint16[n_pixels] on the device
+    int
+        Number of changes, also of those for which there was no room.
     """
-    n_changed = int((ranges[:, 1] - ranges[:, 0]).sum())
-    if n_changed * MOST_PART > len(masked):
-        return arrays.upload("masked", masked)
-    target = arrays.room("masked", len(masked), np.uint16)
-    if n_changed:
-        index = np.concatenate([np.arange(start, stop, dtype=np.int32) for start, stop in ranges])
-        _scatter[SPARSE_BLOCKS, TEAM](arrays.upload("changed", index), arrays.upload("bins", masked[index]), target)
-    return target
+    n, n_most = 0, changes.shape[0] - 1
+    for k in range(ranges.shape[0]):
+        for i in range(ranges[k, 0], ranges[k, 1]):
+            if masked[i] != known[i]:
+                known[i] = masked[i]
+                if n < n_most:
+                    changes[1 + n, PIXEL], changes[1 + n, BIN] = i, masked[i]
+                n += 1
+    changes[0, 0] = min(n, n_most)
+    return n
+
+
+def write_changes(changes: DeviceArray, masked: DeviceArray, stream: Stream) -> None:
+    """Bring the bins on the device up to date with what `list_changes` listed; it does not wait."""
+    _write_changes[blocks(changes.shape[0]), TEAM, stream](changes, masked)
 
 
 @kernel
-def _scatter(index: DeviceArray, values: DeviceArray, target: DeviceArray) -> None:
-    """Write values to their places."""
-    for k in range(cuda.grid(1), index.shape[0], cuda.gridsize(1)):
-        target[index[k]] = values[k]
+def _write_changes(changes: DeviceArray, masked: DeviceArray) -> None:
+    for k in range(cuda.grid(1), changes[0, 0], cuda.gridsize(1)):
+        masked[changes[1 + k, PIXEL]] = changes[1 + k, BIN]
 
 
 def warm_up() -> None:
-    """Compile the kernel."""
-    bins = np.zeros(2 * MOST_PART, np.uint16)
-    copy_bins(bins, np.array([[0, 1]], np.int64), DeviceArrays())
+    """Compile the kernels."""
+    bins, changes = np.zeros(1, np.uint16), np.zeros((2, N_CHANGE_COLUMNS), np.int32)
+    list_changes(bins, np.zeros((1, 2), np.int64), bins.copy(), changes)
+    write_changes(cuda.to_device(changes), cuda.to_device(bins), 0)

@@ -2,7 +2,7 @@
 
 A block takes one radial bin through all its passes.  The pixels of the bins are listed once for a detector, all of
 them where the statistics are to be exact, so that the sums need no atomics: they are taken in the same order in
-every run, and are exact for whole numbers.
+every run, and are exact for whole numbers.  The pixels of a bin lie far apart, so their values are collected once.
 """
 
 from math import inf
@@ -13,12 +13,15 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from braggstream.kernels import radial as on_host
-from braggstream.kernels.cuda.device import TEAM, DeviceArray, add_columns, blocks, device_function, kernel
+from braggstream.kernels.cuda.device import IS_SIMULATED, DeviceArray, add_rows, blocks, device_function, kernel
+from braggstream.kernels.cuda.turn import Stream
 from braggstream.kernels.layout import HEIGHT, OFFSET, START, STRIDE, WIDTH
 from braggstream.kernels.radial import FAR, N_PASSES
 from braggstream.kernels.radial_bins import NO_BIN
 
 COUNT, TOTAL, SQUARES, N_SUMS = range(4)
+CREW = 4 if IS_SIMULATED else 256
+"""Threads of a block: a bin has some thousands of pixels."""
 
 _limits_of = device_function(on_host.limits_of)
 
@@ -64,8 +67,10 @@ def clip_sample(
     min_snr: float,
     offset: DeviceArray,
     upper: DeviceArray,
+    kept: DeviceArray,
+    stream: Stream,
 ) -> None:
-    """Find background and limit of each radial bin, see `kernels.radial_sums.clip_sample`.
+    """Find background and limit of each radial bin, see `kernels.radial_sums.clip_sample`; it does not wait.
 
     Parameters
     ----------
@@ -76,9 +81,13 @@ def clip_sample(
     offset, upper : float64[n_bins + 1], written
         Mean background and limit of each bin [detector units], and in the end 0 and +inf for the pixels that take
         no part.
+    kept : T[n], scratch
+        Room for the sample's values, of the type of the pixels.
+    stream : Stream
+        Where the work is put.
     """
     grid = blocks(first.shape[0], per_block=1)
-    _clip_sample[grid, TEAM](pixels, sample, first, masked, threshold, min_snr, offset, upper)
+    _clip_sample[grid, CREW, stream](pixels, sample, first, masked, threshold, min_snr, offset, upper, kept)
 
 
 @kernel
@@ -91,35 +100,51 @@ def _clip_sample(
     min_snr: float,
     offset: DeviceArray,
     upper: DeviceArray,
+    kept: DeviceArray,
 ) -> None:
-    parts = cuda.shared.array((TEAM, N_SUMS), np.float64)
-    totals = cuda.shared.array(N_SUMS, np.float64)
+    parts = cuda.shared.array((N_SUMS, CREW), np.float64)
     thread, n_bins = cuda.threadIdx.x, first.shape[0] - 1
     if cuda.grid(1) == 0:
         offset[n_bins], upper[n_bins] = 0.0, inf
     for number in range(cuda.blockIdx.x, n_bins, cuda.gridDim.x):
+        start = first[number] + thread
+        end = _collect(pixels, sample, masked, number, start, first[number + 1], kept)
         mean, lower, limit = 0.0, -FAR, FAR
         for _ in range(N_PASSES):
             count, total, squares = 0.0, 0.0, 0.0
-            for k in range(first[number] + thread, first[number + 1], TEAM):
-                value = np.float64(pixels[sample[1, k]])
-                if masked[sample[0, k]] == number and lower < value < limit:
+            for k in range(start, end, CREW):
+                value = np.float64(kept[k])
+                if lower < value < limit:
                     count += 1.0
                     total += value
                     squares += value * value
-            parts[thread, COUNT], parts[thread, TOTAL], parts[thread, SQUARES] = count, total, squares
-            _add_up(parts, totals)
-            mean, lower, limit = _limits_of(totals[COUNT], totals[TOTAL], totals[SQUARES], threshold, min_snr)
+            parts[COUNT, thread], parts[TOTAL, thread], parts[SQUARES, thread] = count, total, squares
+            add_rows(parts, thread)
+            mean, lower, limit = _limits_of(parts[COUNT, 0], parts[TOTAL, 0], parts[SQUARES, 0], threshold, min_snr)
+            cuda.syncthreads()
         if thread == 0:
             offset[number], upper[number] = mean, limit
 
 
 @device_function
-def _add_up(parts: DeviceArray, totals: DeviceArray) -> None:
-    """Add up what the threads of a block hold, see `device.add_columns`; every thread has to call it."""
-    cuda.syncthreads()
-    add_columns(parts, cuda.threadIdx.x, totals)
-    cuda.syncthreads()
+def _collect(
+    pixels: DeviceArray,
+    sample: DeviceArray,
+    masked: DeviceArray,
+    number: int,
+    start: int,
+    stop: int,
+    kept: DeviceArray,
+) -> int:
+    """Collect the values of the good pixels among those of this thread, every `CREW`th; gives where they end."""
+    end = start
+    for k in range(start, stop, CREW):
+        # Both are read before one is looked at: they are on their way at the same time.
+        value, bin_of_pixel = pixels[sample[1, k]], masked[sample[0, k]]
+        if bin_of_pixel == number:
+            kept[end] = value
+            end += CREW
+    return end
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:
@@ -127,4 +152,4 @@ def warm_up(dtype: np.dtype[Any]) -> None:
     sample, first = cuda.to_device(np.zeros((2, 1), np.int32)), cuda.to_device(np.zeros(2, np.int32))
     masked, column = cuda.to_device(np.zeros(1, np.uint16)), np.zeros(2)
     pixels, offset, upper = cuda.to_device(np.zeros(1, dtype)), cuda.to_device(column), cuda.to_device(column)
-    clip_sample(pixels, sample, first, masked, 0.0, 5.0, offset, upper)
+    clip_sample(pixels, sample, first, masked, 0.0, 5.0, offset, upper, cuda.to_device(np.zeros(1, dtype)), 0)
