@@ -4,13 +4,22 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from braggstream.kernels._jit import jit
+from braggstream.kernels._jit import inline_jit, jit
+from braggstream.kernels.blocks import BLOCK
 from braggstream.kernels.cuda.device import TEAM, DeviceArray, blocks, kernel
 from braggstream.kernels.cuda.turn import Stream
 
 MOST_CHANGED = 4096
 """Pixels for which there is room in the list of changes; where more of them change, all are copied."""
 PIXEL, BIN, N_CHANGE_COLUMNS = range(3)
+
+
+@inline_jit
+def _is_same(some: NDArray[np.uint16], others: NDArray[np.uint16]) -> bool:
+    is_other = False
+    for i in range(some.shape[0]):
+        is_other |= bool(some[i] != others[i])
+    return not is_other
 
 
 @jit
@@ -37,12 +46,16 @@ def list_changes(
     """
     n, n_most = 0, changes.shape[0] - 1
     for k in range(ranges.shape[0]):
-        for i in range(ranges[k, 0], ranges[k, 1]):
-            if masked[i] != known[i]:
-                known[i] = masked[i]
-                if n < n_most:
-                    changes[1 + n, PIXEL], changes[1 + n, BIN] = i, masked[i]
-                n += 1
+        for start in range(ranges[k, 0], ranges[k, 1], BLOCK):
+            stop = min(start + BLOCK, ranges[k, 1])
+            if _is_same(masked[start:stop], known[start:stop]):
+                continue
+            for i in range(start, stop):
+                if masked[i] != known[i]:
+                    known[i] = masked[i]
+                    if n < n_most:
+                        changes[1 + n, PIXEL], changes[1 + n, BIN] = i, masked[i]
+                    n += 1
     changes[0, 0] = min(n, n_most)
     return n
 
