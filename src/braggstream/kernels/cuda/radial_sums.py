@@ -22,6 +22,8 @@ from braggstream.kernels.radial_bins import NO_BIN
 COUNT, TOTAL, SQUARES, N_SUMS = range(4)
 CREW = 4 if IS_SIMULATED else 256
 """Threads of a block: a bin has some thousands of pixels."""
+AHEAD = 4
+"""Pixels that a thread reads at the same time."""
 
 _limits_of = device_function(on_host.limits_of)
 
@@ -137,13 +139,18 @@ def _collect(
     kept: DeviceArray,
 ) -> int:
     """Collect the values of the good pixels among those of this thread, every `CREW`th; gives where they end."""
+    values, places = cuda.local.array(AHEAD, pixels.dtype), cuda.local.array(AHEAD, np.int32)
     end = start
-    for k in range(start, stop, CREW):
-        # Both are read before one is looked at: they are on their way at the same time.
-        value, bin_of_pixel = pixels[sample[1, k]], masked[sample[0, k]]
-        if bin_of_pixel == number:
-            kept[end] = value
-            end += CREW
+    for begin in range(start, stop, AHEAD * CREW):
+        # What is read does not depend on what was read just before: it is on its way at the same time.
+        for i in range(AHEAD):
+            k = min(begin + i * CREW, stop - 1)
+            values[i] = pixels[sample[1, k]]
+            places[i] = masked[sample[0, k]]
+        for i in range(AHEAD):
+            if places[i] == number and begin + i * CREW < stop:
+                kept[end] = values[i]
+                end += CREW
     return end
 
 
