@@ -37,6 +37,8 @@ quality: $(VENV)/.extra-test
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality.wrong_geometry
 	$(BIN)/python -m benchmarks.quality.bound
+	$(BIN)/python -m benchmarks.quality.positions
+	$(BIN)/python -m benchmarks.quality.frames
 
 docs: $(VENV)/.extra-docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html

@@ -1,7 +1,8 @@
 """How precise cell and orientation can be at all from the peaks of one still: `python -m benchmarks.quality.bound`.
 
 The Cramér-Rao bound: with the scatter that the residuals have about the TRUE lattice, no unbiased estimate from
-these peaks can be better than the inverse of the information matrix.  Beside it, what refinement reaches.
+these peaks can be better than the inverse of the information matrix.  Beside it, what refinement reaches from the
+true lattice.  Where there are several lattices, each has the peaks that really are its own.
 """
 
 import argparse
@@ -12,16 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.sets import ASKED_CELL_ERROR, ASKED_MISORIENTATION, MANY_PEAKS, SETS, FrameSet
-from benchmarks.quality.stills import Still, StillMaker
+from benchmarks.quality.stills import PROFILE_RADIUS, StillMaker, StillSource
+from braggstream.kernels.scatter import EXCITATION, FS, SS
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal
 from braggstream.steps.lattice_parameters import RestrainedLattice
 from braggstream.steps.refinement import PeakFit, refine_crystal
+from braggstream.steps.view import PeakView
 
 FloatArray = NDArray[np.float64]
 
-N_BINS = 6
+MOST_BINS = 6
 """Peaks are sorted by strength into so many groups, each with a scatter of its own."""
+LEAST_IN_BIN = 25
+"""Fewer peaks would tell the scatter so badly that the bound came out too low."""
 N_DRAWS = 400
 STEP = 1e-7
 SIGMA_OF_MEDIAN = 1.4826
@@ -35,18 +40,19 @@ class Precision:
     angle: float
 
 
-def bound(still: Still, cell: UnitCell | None, radius: float) -> Precision | None:
-    """Give the medians of the errors of the best estimate; `cell` imposes its lattice type."""
-    true = still.lattices[0]
+def bound(true: FloatArray, view: PeakView, cell: UnitCell | None, radius: float) -> Precision | None:
+    """Give the medians of the errors of the best estimate from a lattice's peaks; `cell` imposes its type."""
     lattice = RestrainedLattice.nearest(true, cell)
-    fit = PeakFit.of(Crystal(reciprocal_axes=true, profile_radius=radius), still.view)
+    fit = PeakFit.of(Crystal(reciprocal_axes=true, profile_radius=radius), view)
     if fit is None:
         return None
     residuals, gradients = fit.compare(lattice.axes, lattice.derivatives())
+    n_bins = max(1, min(MOST_BINS, len(residuals) // LEAST_IN_BIN))
     weighted = [
-        gradients[rows, column, : len(lattice.ties) + 3] / _scatter(residuals[rows, column])
-        for rows in np.array_split(np.arange(len(residuals)), N_BINS)
-        for column in range(3)
+        gradients[rows][:, columns, : len(lattice.ties) + 3].reshape(-1, len(lattice.ties) + 3)
+        / _scatter(residuals[rows][:, columns])
+        for rows in np.array_split(np.arange(len(residuals)), n_bins)
+        for columns in ([EXCITATION], [FS, SS])
     ]
     information = np.concatenate(weighted)
     covariance = np.linalg.inv(information.T @ information)
@@ -72,20 +78,30 @@ def _precision(axes: FloatArray, true: FloatArray) -> Precision:
     )
 
 
-def compare(frame_set: FrameSet, *, has_cell: bool, n_frames: int) -> tuple[Precision, Precision]:
+def compare(
+    frame_set: FrameSet, maker: StillSource, *, has_cell: bool, n_frames: int
+) -> tuple[Precision, Precision]:
     """Medians over the hits with many peaks: the bound, and what refinement reaches from the true lattice."""
     cell = frame_set.expected_cell if has_cell else None
     best, reached = [], []
-    maker = StillMaker(frame_set, 1)
     for number in range(n_frames):
         still = maker.still(number)
-        start = Crystal(reciprocal_axes=still.lattices[0], profile_radius=3e-4)
-        refined = refine_crystal(start, still.view, cell) if len(still.view) >= MANY_PEAKS else None
-        least = None if refined is None else bound(still, cell, refined.profile_radius)
-        if refined is not None and least is not None:
-            best.append(least)
-            reached.append(_precision(refined.reciprocal_axes, still.lattices[0]))
+        if len(still.view) < MANY_PEAKS:
+            continue
+        for lattice, true in enumerate(still.lattices):
+            found = _compare(true, still.of_lattice(lattice), cell)
+            if found is not None:
+                best.append(found[0])
+                reached.append(found[1])
     return _medians(best), _medians(reached)
+
+
+def _compare(true: FloatArray, view: PeakView, cell: UnitCell | None) -> tuple[Precision, Precision] | None:
+    refined = refine_crystal(Crystal(reciprocal_axes=true, profile_radius=PROFILE_RADIUS), view, cell)
+    least = None if refined is None else bound(true, view, cell, refined.profile_radius)
+    if refined is None or least is None:
+        return None
+    return least, _precision(refined.reciprocal_axes, true)
 
 
 def _medians(found: list[Precision]) -> Precision:
@@ -101,11 +117,11 @@ def main() -> None:
     print(f"asked: {ASKED_MISORIENTATION} deg, length {ASKED_CELL_ERROR}")
     for frame_set in SETS:
         wanted = any(fnmatch(frame_set.name, pattern) for pattern in chosen.sets.split(","))
-        is_plain = frame_set.n_lattices == 1 and frame_set.is_indexable and not frame_set.n_random
-        if not (wanted and is_plain and frame_set.peaks[1] >= MANY_PEAKS):
+        is_plain = frame_set.is_indexable and not frame_set.n_random
+        if not (wanted and is_plain and frame_set.n_lattices * frame_set.peaks[1] >= MANY_PEAKS):
             continue
         for has_cell in (True, False):
-            best, reached = compare(frame_set, has_cell=has_cell, n_frames=chosen.frames)
+            best, reached = compare(frame_set, StillMaker(frame_set, 1), has_cell=has_cell, n_frames=chosen.frames)
             kind = "with" if has_cell else "without"
             line = f"{frame_set.name:>18} {kind:>7} cell: bound {best.angle:.4f} deg, length {best.length:.1e};"
             print(f"{line} reached {reached.angle:.4f} deg, length {reached.length:.1e}", flush=True)

@@ -8,7 +8,7 @@ from time import process_time
 import numpy as np
 
 from benchmarks.quality.sets import MANY_PEAKS, FrameSet
-from benchmarks.quality.stills import Still, StillMaker
+from benchmarks.quality.stills import Still, StillMaker, StillSource
 from braggstream.model.crystal import Crystal
 from braggstream.model.settings import IndexingSettings
 from braggstream.simulate.judge import FoundFrame, Judgement, Tolerance, judge_frames
@@ -52,8 +52,16 @@ class Measured:
         return asdict(self)
 
 
-def measure(frame_set: FrameSet, *, methods: tuple[str, ...], has_cell: bool, n_frames: int, seed: int) -> Measured:
-    """Index all hits of a set and compare with the truth."""
+def measure(
+    frame_set: FrameSet,
+    *,
+    methods: tuple[str, ...],
+    has_cell: bool,
+    n_frames: int,
+    seed: int,
+    maker: StillSource | None = None,
+) -> Measured:
+    """Index all hits of a set, peak lists unless `maker` makes others, and compare with the truth."""
     settings = IndexingSettings(
         methods=methods,
         target_cell=frame_set.expected_cell if has_cell else None,
@@ -61,7 +69,7 @@ def measure(frame_set: FrameSet, *, methods: tuple[str, ...], has_cell: bool, n_
         multi=frame_set.n_lattices > 1,
     )
     find = make_lattice_finder(settings)
-    maker = StillMaker(frame_set, seed)
+    maker = maker or StillMaker(frame_set, seed)
     find(maker.still(n_frames).view)  # Compiles what is compiled late.
     found, truths, seconds = [], [], []
     for number, still in enumerate(_stills(maker, n_frames)):
@@ -87,7 +95,7 @@ def measure(frame_set: FrameSet, *, methods: tuple[str, ...], has_cell: bool, n_
     )
 
 
-def _stills(maker: StillMaker, n_frames: int) -> Iterator[Still]:
+def _stills(maker: StillSource, n_frames: int) -> Iterator[Still]:
     for number in range(n_frames):
         yield maker.still(number)
 

@@ -4,6 +4,7 @@ Positions err by a pixel fraction that grows for weak spots; spots that would to
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,22 @@ class Still:
     view: PeakView
     lattices: NDArray[np.float64]
     """Rows a*, b*, c* of each, float64[n, 3, 3] [Å⁻¹]."""
+    owner: NDArray[np.int64] | None = None
+    """Lattice that each peak comes from, -1 for none, int64[n_peaks]; None where that is not known."""
+
+    def of_lattice(self, number: int) -> PeakView:
+        """Select the peaks of one lattice; all, where there is no other."""
+        if self.owner is None:
+            return self.view
+        return self.view.take(np.flatnonzero(self.owner == number))
+
+
+class StillSource(Protocol):
+    """What makes the hits of a set."""
+
+    def still(self, number: int) -> Still:
+        """Make hit `number`, counted from 0."""
+        ...
 
 
 def geometry() -> Geometry:
@@ -91,12 +108,15 @@ class StillMaker:
         axes = [self._axes(rng) for _ in range(n_lattices)]
         parts = [self._spots(each, self._n_peaks(rng), rng) for each in axes]
         parts.append(self._random(self._set.n_random if n_lattices else self._n_peaks(rng), rng))
+        owners = np.repeat([*range(n_lattices), -1], [len(part) for part in parts])
         table = np.concatenate(parts)
-        table = table[np.argsort(-table[:, 3], kind="stable")]
-        peaks = _apart(table)
+        strongest_first = np.argsort(-table[:, 3], kind="stable")
+        table, owners = table[strongest_first], owners[strongest_first]
+        kept = _apart(table)
+        peaks, owners = PeakTable.from_columns(*table[kept].T), owners[kept]
         q = self._detector.scattering_vectors(peaks.panel, peaks.fs, peaks.ss, WAVELENGTH)
         view = PeakView(peaks=peaks, q=q, detector=self._detector, wavelength=WAVELENGTH, bandwidth=BANDWIDTH)
-        return Still(view=view, lattices=np.array(axes).reshape(-1, 3, 3))
+        return Still(view=view, lattices=np.array(axes).reshape(-1, 3, 3), owner=owners)
 
     def _make_reflections(self) -> FullReflections:
         cell = self._set.cell
@@ -144,9 +164,8 @@ class StillMaker:
         return np.stack([panel, fs, ss, rng.poisson(photons)], axis=1)
 
 
-def _apart(table: NDArray[np.float64]) -> PeakTable:
-    """Drop peaks that a stronger one, which comes first, would swallow."""
+def _apart(table: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which peaks no stronger one, which comes first, would swallow, bool[n]."""
     distance2 = ((table[:, None, 1:3] - table[None, :, 1:3]) ** 2).sum(axis=2)
     touches = (distance2 < TOUCHING_PX**2) & (table[:, None, 0] == table[None, :, 0])
-    kept = table[~np.tril(touches, -1).any(axis=1)]
-    return PeakTable.from_columns(*kept.T)
+    return np.asarray(~np.tril(touches, -1).any(axis=1))

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 
 from braggstream.model.crystal import Crystal
+from braggstream.model.peaks import PeakTable
+from braggstream.simulate.diffraction import Spots
 from braggstream.steps.indexing import IndexingOutcome
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.quality import measure as quality
+from benchmarks.quality.bound import compare
+from benchmarks.quality.frames import FrameMaker
+from benchmarks.quality.positions import errors
 from benchmarks.quality.sets import SETS
 from benchmarks.quality.stills import StillMaker
 
@@ -70,3 +75,45 @@ def test_known_cells_are_found(name):
     found = quality.measure(BY_NAME[name], methods=("ffbidx",), has_cell=True, n_frames=8, seed=11)
     assert found.n_wrong == 0
     assert found.right >= 95.0
+
+
+def test_each_of_several_lattices_has_its_own_peaks():
+    still = StillMaker(BY_NAME["four lattices"], 5).still(2)
+    assert sum(len(still.of_lattice(number)) for number in range(4)) == len(still.view)
+    for number, axes in enumerate(still.lattices):
+        index = still.of_lattice(number).q @ np.linalg.inv(axes)
+        assert (np.linalg.norm((index - np.rint(index)) @ axes, axis=1) < 2.5e-3).all()
+
+
+def test_no_refinement_is_much_better_than_its_bound():
+    frame_set = BY_NAME["four lattices"]
+    best, reached = compare(frame_set, StillMaker(frame_set, 1), has_cell=True, n_frames=4)
+    assert 0.7 < reached.angle / best.angle < 1.5
+    assert 0.003 < best.angle < 0.02
+
+
+def test_frames_show_the_peaks_of_their_truth():
+    maker = FrameMaker(frame_set=BY_NAME["tetragonal P"], seed=3)
+    still = maker.still(0)
+    assert maker.still(0) is still
+    assert len(still.view) > 100
+    index = still.view.q @ np.linalg.inv(still.lattices[0])
+    distance = np.linalg.norm((index - np.rint(index)) @ still.lattices[0], axis=1)
+    assert (distance < 2.5e-3).mean() > 0.98
+    found = errors(still.view.peaks, maker.frame(0)[1].strong)
+    assert len(found) > 0.9 * len(still.view)
+    assert np.median(np.abs(found[:, 1:])) < 0.15
+
+
+def test_a_peak_with_two_spots_near_it_tells_no_error():
+    peaks = PeakTable.from_columns([0, 0, 1], [10.2, 50.0, 10.0], [20.0, 50.0, 20.0], [1, 1, 1])
+    n = 3
+    spots = Spots(
+        reflection=np.arange(n),
+        panel=np.zeros(n, np.int64),
+        fs=np.array([10.0, 50.0, 54.0]),
+        ss=np.array([20.5, 50.0, 50.0]),
+        photons=np.array([100.0, 200.0, 300.0]),
+        covariance=np.ones((n, 3)),
+    )
+    assert errors(peaks, spots) == pytest.approx(np.array([[100.0, 0.2, -0.5]]))
