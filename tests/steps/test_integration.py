@@ -149,13 +149,64 @@ def test_without_strong_reflections_there_is_no_profile():
     assert complaints == ["2 of 2 reflections could not be integrated"]
 
 
-def test_the_scratch_map_is_left_clean():
+def test_nothing_is_left_from_the_frame_before():
     frame, tables = crowded(np.random.default_rng(4), "int32")
     integrate = make_integrator(IntegrationSettings(radii=(3, 4, 6), centre=True))
     first = integrate(frame, tuple(crystal_with(table) for table in tables))
     again = integrate(frame, tuple(crystal_with(table) for table in tables))
     for one, other in zip(first[0], again[0], strict=True):
         assert one.reflections.intensity.tolist() == other.reflections.intensity.tolist()
+
+
+@pytest.mark.parametrize("radii", [(6, 8, 10), (4, 9, 17), (18, 3, 5)])
+def test_boxes_of_more_than_a_word_and_peaks_larger_than_boxes(radii):
+    for seed in range(3):
+        frame, tables = crowded(np.random.default_rng(seed), "int32", n=24)
+        for centre in (False, True):
+            assert_as_naive(frame, tables, IntegrationSettings(radii=radii, centre=centre, keep_saturated=True))
+
+
+@pytest.mark.parametrize("size", [(9, 9), (15, 15), (16, 15), (17, 40), (40, 17), (33, 33)])
+@pytest.mark.parametrize("radii", [(2, 3, 4), (4, 5, 7), (6, 8, 16)])
+def test_boxes_that_end_where_the_panel_and_the_data_do(size, radii):
+    rng = np.random.default_rng(13)
+    width, height = size
+    images = [rng.poisson(20, (height, width)).astype(np.uint16) for _ in range(2)]
+    frame = made_frame(
+        made_detector([size, size], [(-60, 0), (10, 0)]), images, bad=rng.random(2 * width * height) < 0.01
+    )
+    ends = [(x, y) for x in (radii[2], width - radii[2] - 1) for y in (radii[2], height - radii[2] - 1)]
+    inside = [(x + 0.5, y + 0.5) for x, y in ends if 0 <= x < width and 0 <= y < height]
+    for places in (inside[:1], inside):
+        table = predictions([0] * len(places) + [1] * len(places), places * 2)
+        assert_as_naive(frame, [table], IntegrationSettings(radii=radii))
+        assert_as_naive(frame, [table], IntegrationSettings(radii=radii, centre=True, gradient=True))
+
+
+def test_a_frame_smaller_than_a_vector():
+    frame = made_frame(made_detector([(3, 3)], [(0, 0)]), [np.ones((3, 3), np.int32)])
+    (crystal,), _ = make_integrator(IntegrationSettings(radii=(1, 1, 1)))(
+        frame, (crystal_with(predictions([0], [(1.5, 1.5)])),)
+    )
+    assert len(crystal.reflections) == 0
+
+
+def test_pixels_that_are_not_numbers_count_where_they_are_used():
+    image = np.random.default_rng(14).poisson(10, (40, 40)).astype(np.float32)
+    image[20, 20] = image[5, 5] = np.nan
+    frame = made_frame(made_detector([(40, 40)], [(0, 0)]), [image])
+    for place in ((20.5, 20.5), (26.5, 20.5), (32.5, 32.5)):
+        table = predictions([0], [place])
+        (crystal,), _ = make_integrator(IntegrationSettings())(frame, (crystal_with(table),))
+        touched = (place[0] - 20.5) < 7
+        assert len(crystal.reflections) == (0 if touched else 1)
+
+
+def test_many_crystals_on_each_other():
+    rng = np.random.default_rng(15)
+    frame, tables = crowded(rng, "int32", n=40)
+    for count in (2, 5):
+        assert_as_naive(frame, tables * count, IntegrationSettings(radii=(3, 4, 6), centre=True))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint64", "float32", "float64"])

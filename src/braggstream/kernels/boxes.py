@@ -1,4 +1,8 @@
-"""Boxes around reflections: which pixels are peak, which background, and which are bad or belong to a neighbour."""
+"""Boxes around reflections: which pixels are peak, which background, and which are bad or belong to a neighbour.
+
+What a pixel is, is a bit in the words of its row: bit n of word c stands for pixel c * LANES + n.  So a few words
+mark a neighbour, and a row is summed up at once.
+"""
 
 from math import sqrt
 from typing import Any
@@ -7,108 +11,179 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels._jit import fast_jit, inline_jit
+from braggstream.kernels._vectors import (
+    LANES,
+    add16,
+    add_squares16,
+    all16,
+    count_bits,
+    larger16,
+    largest16,
+    load16,
+    nonzero16,
+    pick16,
+    prefetch,
+    total16,
+)
 from braggstream.kernels.layout import HEIGHT, OFFSET, START, STRIDE, WIDTH
 
 EXCLUDED, PEAK, BACKGROUND, IGNORED = range(4)
 """Classes of the pixels of a box."""
 
+DISC, RING = range(2)
+"""Shape of a box, as words of its rows: where peak and background are."""
+ONCE, TWICE = range(2)
+"""Marks in a box, as words of its rows: pixels in the peak of at least one, of at least two reflections."""
+
 N_PEAK, SUM_PEAK, N_BACKGROUND, SUM_BACKGROUND, SQUARES_BACKGROUND = range(5)
 """Sums over the pixels of a box."""
 N_SUMS = 5
 
-MOST_CLAIMS = 255
+CELL = 16
+"""Reflections are sorted by squares of so many pixels."""
 
-BAND = 64
-"""Rows of a panel whose pixels and flags fit into the second cache together."""
-LINE = 64
-"""Bytes that come from memory together."""
-
+MIN_ELEMENTS = LANES
+"""Shortest arrays of pixels and of bad flags."""
 MIN_PIXELS = 4
 """Fewest pixels of peak and of background."""
 
 
 @inline_jit
-def write_kinds(radii: tuple[int, int, int], kinds: NDArray[np.uint8], spans: NDArray[np.int64]) -> None:
-    """Give each pixel of a box its class by its distance from the centre, and each row of a peak its half-width."""
+def words_of(half: int) -> int:
+    """Count the words of a row."""
+    return (2 * half + LANES) // LANES
+
+
+@inline_jit
+def make_shape(radii: tuple[int, int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give disc and ring, int64[2, size * n_words], and the half-width of each row of a peak, int64[r1 + 1]."""
     r1, r2, r3 = radii
+    size, n_words = 2 * r3 + 1, words_of(r3)
+    shape, spans = np.zeros((2, size * n_words), np.int64), np.empty(r1 + 1, np.int64)
     for q in range(r1 + 1):
         spans[q] = int(sqrt(r1 * r1 - q * q + 0.5))
-    for q in range(2 * r3 + 1):
-        for p in range(2 * r3 + 1):
+    for q in range(size):
+        for p in range(size):
             rho2 = (p - r3) * (p - r3) + (q - r3) * (q - r3)
-            kinds[q, p] = IGNORED
             if rho2 <= r1 * r1:
-                kinds[q, p] = PEAK
+                shape[DISC, q * n_words + p // LANES] |= 1 << (p % LANES)
             elif r2 * r2 <= rho2 <= r3 * r3:
-                kinds[q, p] = BACKGROUND
+                shape[RING, q * n_words + p // LANES] |= 1 << (p % LANES)
+    return shape, spans
+
+
+@inline_jit
+def n_across(n_pixels: int) -> int:
+    """Count the squares next to each other along so many pixels."""
+    return (n_pixels + CELL - 1) // CELL
+
+
+@inline_jit
+def sort_into_cells(
+    table: NDArray[np.int64], panels: NDArray[np.int32], positions: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Sort reflections by squares of their panel, one row of squares after another.
+
+    Returns
+    -------
+    cells : int64[n_panels]
+        Number of the first square of each panel.
+    starts : int64[n_cells + 1]
+        Rank of the first reflection of each square.
+    order : int64[n]
+        Which reflection has which rank.
+    pixels : int64[n, 2]
+        fs and ss of their pixels, by rank.
+    """
+    n, n_panels = panels.shape[0], table.shape[0]
+    cells, n_cells = np.empty(n_panels, np.int64), 0
+    for panel in range(n_panels):
+        cells[panel] = n_cells
+        n_cells += n_across(table[panel, WIDTH]) * n_across(table[panel, HEIGHT])
+    starts, own = np.zeros(n_cells + 1, np.int64), np.empty(n, np.int64)
+    order, pixels = np.empty(n, np.int64), np.empty((n, 2), np.int64)
+    for i in range(n):
+        place = table[panels[i]]
+        x, y = pixel_of(positions[i], place)
+        own[i] = cells[panels[i]] + y // CELL * n_across(place[WIDTH]) + x // CELL
+        starts[own[i] + 1] += 1
+    for cell in range(n_cells):
+        starts[cell + 1] += starts[cell]
+    free = starts.copy()
+    for i in range(n):
+        rank = free[own[i]]
+        free[own[i]] += 1
+        order[rank] = i
+        pixels[rank, 0], pixels[rank, 1] = pixel_of(positions[i], table[panels[i]])
+    return cells, starts, order, pixels
+
+
+@inline_jit
+def pixel_of(position: NDArray[np.float64], place: NDArray[np.int64]) -> tuple[int, int]:
+    """Give the pixel that a position lies on, one of the panel in any case."""
+    x = min(max(int(position[0]), 0), place[WIDTH] - 1)
+    y = min(max(int(position[1]), 0), place[HEIGHT] - 1)
+    return x, y
 
 
 @inline_jit
 def mark_peaks(
-    table: NDArray[np.int64],
-    panels: NDArray[np.int32],
-    positions: NDArray[np.float64],
-    order: NDArray[np.int64],
-    spans: NDArray[np.int64],
-    clears: bool,
-    claims: NDArray[np.uint8],
-) -> None:
-    """Count for each pixel the reflections to whose peak it belongs, or set it back to zero."""
-    r1 = spans.shape[0] - 1
-    for rank in range(order.shape[0]):
-        i = order[rank]
-        place = table[panels[i]]
-        x, y = int(positions[i, 0]), int(positions[i, 1])
-        for row in range(max(y - r1, 0), min(y + r1 + 1, place[HEIGHT])):
-            half = spans[abs(row - y)]
-            first = place[START] + row * place[WIDTH]
-            for index in range(first + max(x - half, 0), first + min(x + half + 1, place[WIDTH])):
-                claims[index] = 0 if clears else min(claims[index] + 1, MOST_CLAIMS)
-
-
-@inline_jit
-def touch_band(
-    pixels: NDArray[Any],
-    bad: NDArray[np.uint8],
-    claims: NDArray[np.uint8],
     place: NDArray[np.int64],
-    band: int,
-    margin: int,
-) -> int:
-    """Read a band of rows from end to end, one number a line of the cache.
-
-    Memory gives what is asked for in order many times as fast as lines here and there, for which boxes ask.
-    """
-    first, end = max(BAND * band - margin, 0), min(BAND * (band + 1) + margin, place[HEIGHT])
-    step = LINE // pixels.itemsize
-    seen = 0
-    for k in range(place[OFFSET] + first * place[STRIDE], place[OFFSET] + (end - 1) * place[STRIDE], step):
-        seen += int(pixels[k] != 0)
-    for k in range(place[START] + first * place[WIDTH], place[START] + end * place[WIDTH], LINE):
-        seen += bad[k] + claims[k]
-    return seen
+    first_cell: int,
+    starts: NDArray[np.int64],
+    pixels: NDArray[np.int64],
+    rank: int,
+    centre: tuple[int, int],
+    half: int,
+    shape: NDArray[np.int64],
+    spans: NDArray[np.int64],
+    marks: NDArray[np.int64],
+) -> None:
+    """Mark the pixels of a reflection's box that belong to peaks, its own included, which may be off the centre."""
+    r1, size, n_words = spans.shape[0] - 1, 2 * half + 1, words_of(half)
+    x, y = centre
+    is_centred = x == pixels[rank, 0] and y == pixels[rank, 1]
+    for k in range(marks.shape[1]):
+        marks[ONCE, k] = shape[DISC, k] if is_centred else 0
+        marks[TWICE, k] = 0
+    reach = half + r1
+    left, right = max(x - reach, 0) // CELL, min(x + reach, place[WIDTH] - 1) // CELL
+    for row in range(max(y - reach, 0) // CELL, min(y + reach, place[HEIGHT] - 1) // CELL + 1):
+        cell = first_cell + row * n_across(place[WIDTH])
+        for other in range(starts[cell + left], starts[cell + right + 1]):
+            p, q = pixels[other, 0] - x + half, pixels[other, 1] - y + half
+            if abs(p - half) > reach or abs(q - half) > reach or (other == rank and is_centred):
+                continue
+            for k in range(max(q - r1, 0), min(q + r1 + 1, size)):
+                span = spans[abs(k - q)]
+                for c in range(n_words):
+                    low = min(max(p - span - LANES * c, 0), LANES)
+                    high = min(max(p + span + 1 - LANES * c, 0), LANES)
+                    bits = (1 << high) - (1 << low)
+                    marks[TWICE, k * n_words + c] |= marks[ONCE, k * n_words + c] & bits
+                    marks[ONCE, k * n_words + c] |= bits
 
 
 @inline_jit
-def write_offsets(
-    kinds: NDArray[np.uint8], place: NDArray[np.int64], offsets: NDArray[np.int64]
-) -> tuple[int, int]:
-    """List the pixels of a box, peak first and then background; gives how many there are of each.
+def lies_on_panel(place: NDArray[np.int64], corner: tuple[int, int], half: int) -> bool:
+    """Tell whether all of a box is on its panel."""
+    left, top = corner
+    return left >= 0 and top >= 0 and left + 2 * half < place[WIDTH] and top + 2 * half < place[HEIGHT]
 
-    Rows: where they are in the data and in the maps, from the box's first corner.
-    """
-    size = kinds.shape[0]
-    n, n_peak = 0, 0
-    for wanted in (PEAK, BACKGROUND):
-        for q in range(size):
-            for p in range(size):
-                if kinds[q, p] == wanted:
-                    offsets[0, n] = q * place[STRIDE] + p
-                    offsets[1, n] = q * place[WIDTH] + p
-                    n += 1
-        if wanted == PEAK:
-            n_peak = n
-    return n_peak, n - n_peak
+
+@inline_jit
+def ask_for_box(
+    pixels: NDArray[Any], place: NDArray[np.int64], bad: NDArray[np.uint8], corner: tuple[int, int], half: int
+) -> None:
+    """Ask memory for the pixels and bad flags of a box on its panel that will be read soon."""
+    index = place[START] + corner[1] * place[WIDTH] + corner[0]
+    where = place[OFFSET] + corner[1] * place[STRIDE] + corner[0]
+    for _ in range(2 * half + 1):
+        prefetch(pixels, where)
+        prefetch(pixels, where + 2 * half)
+        prefetch(bad, index)
+        index += place[WIDTH]
+        where += place[STRIDE]
 
 
 @fast_jit
@@ -118,110 +193,79 @@ def sum_box(
     bad: NDArray[np.uint8],
     saturation: NDArray[np.float32],
     max_adu: float,
-    centre: tuple[int, int],
+    corner: tuple[int, int],
     half: int,
-    offsets: NDArray[np.int64],
-    numbers: tuple[int, int],
-    claims: NDArray[np.uint8],
-    used: NDArray[np.int64],
+    shape: NDArray[np.int64],
+    marks: NDArray[np.int64],
     sums: NDArray[np.float64],
 ) -> tuple[bool, bool, float]:
     """Sum up peak and background of a box; whether it can be used, is saturated, and its highest pixel.
 
-    What `classify` does, where nothing else is wanted.  Pixels in use are listed first, without a branch: in a
-    crowd half of the branches would be mispredicted, and cost more than all the rest.
+    A pixel of the peak belongs to one reflection at most, one of the background to none.  The box is on the panel.
+    Vectors are longer than its rows; where they would end outside of the arrays, they start earlier.
     """
-    left, top = centre[0] - half, centre[1] - half
-    size = 2 * half + 1
-    if left < 0 or top < 0 or left + size > place[WIDTH] or top + size > place[HEIGHT]:
-        return False, False, 0.0
-    where = place[OFFSET] + top * place[STRIDE] + left
-    index = place[START] + top * place[WIDTH] + left
-    n_bad, n = 0, 0
-    for k in range(numbers[0]):
-        at = index + offsets[1, k]
-        used[n] = k
-        n += int(claims[at] <= 1)
-        n_bad |= bad[at]
-    n_peak = n
-    for k in range(numbers[0], numbers[0] + numbers[1]):
-        at = index + offsets[1, k]
-        used[n] = k
-        n += int((claims[at] | bad[at]) == 0)
-    n_background = n - n_peak
-    sum_peak, sum_background, squares, highest = 0.0, 0.0, 0.0, -np.inf
-    for k in range(n_peak):
-        value = np.float64(pixels[where + offsets[0, used[k]]])
-        sum_peak += value
-        highest = value if value > highest else highest
-    for k in range(n_peak, n):
-        value = np.float64(pixels[where + offsets[0, used[k]]])
-        sum_background += value
-        squares += value * value
-        highest = value if value > highest else highest
-    is_saturated = highest > max_adu
-    if saturation.shape[0] > 0:
-        for k in range(n):
-            value = np.float64(pixels[where + offsets[0, used[k]]])
-            is_saturated |= value > saturation[index + offsets[1, used[k]]]
-    sums[N_PEAK], sums[SUM_PEAK] = n_peak, sum_peak
-    sums[N_BACKGROUND], sums[SUM_BACKGROUND], sums[SQUARES_BACKGROUND] = n_background, sum_background, squares
-    return n_bad == 0 and n_peak >= MIN_PIXELS and n_background >= MIN_PIXELS, is_saturated, highest
+    index = place[START] + corner[1] * place[WIDTH] + corner[0]
+    where = place[OFFSET] + corner[1] * place[STRIDE] + corner[0]
+    last_index, last_where = bad.shape[0] - LANES, pixels.shape[0] - LANES
+    zeros, low = all16(0.0), all16(-np.inf)
+    peak, background, squares, highest = zeros, zeros, zeros, low
+    n_peak, n_background, bad_peak, is_saturated = 0, 0, 0, False
+    n_words = words_of(half)
+    for q in range(2 * half + 1):
+        for c in range(n_words):
+            k = q * n_words + c
+            at = min(index + LANES * c, last_index)
+            is_bad = nonzero16(bad, at) >> (index + LANES * c - at)
+            disc = shape[DISC, k] & ~marks[TWICE, k]
+            ring = shape[RING, k] & ~(marks[ONCE, k] | is_bad)
+            bad_peak |= shape[DISC, k] & is_bad
+            n_peak += count_bits(disc)
+            n_background += count_bits(ring)
+            at = min(where + LANES * c, last_where)
+            shift = where + LANES * c - at
+            values = load16(pixels, at)
+            of_ring = pick16(ring << shift, values, zeros)
+            peak = add16(peak, pick16(disc << shift, values, zeros))
+            background = add16(background, of_ring)
+            squares = add_squares16(squares, of_ring)
+            highest = larger16(pick16((disc | ring) << shift, values, low), highest)
+            if saturation.shape[0] > 0:
+                for p in range(LANES):
+                    if (disc | ring) & (1 << p):
+                        i = LANES * c + p
+                        is_saturated |= np.float64(pixels[where + i]) > saturation[index + i]
+        index += place[WIDTH]
+        where += place[STRIDE]
+    sums[N_PEAK], sums[SUM_PEAK] = n_peak, total16(peak)
+    sums[N_BACKGROUND], sums[SUM_BACKGROUND] = n_background, total16(background)
+    sums[SQUARES_BACKGROUND] = total16(squares)
+    top = largest16(highest)
+    is_good = bad_peak == 0 and n_peak >= MIN_PIXELS and n_background >= MIN_PIXELS
+    return is_good, is_saturated or top > max_adu, top
 
 
 @inline_jit
-def classify(
+def copy_box(
     pixels: NDArray[Any],
     place: NDArray[np.int64],
     bad: NDArray[np.uint8],
-    saturation: NDArray[np.float32],
-    max_adu: float,
-    centre: tuple[int, int],
-    kinds: NDArray[np.uint8],
-    claims: NDArray[np.uint8],
+    corner: tuple[int, int],
+    shape: NDArray[np.int64],
+    marks: NDArray[np.int64],
     classes: NDArray[np.uint8],
     values: NDArray[np.float64],
-    sums: NDArray[np.float64],
-) -> tuple[bool, bool, float]:
-    """Sort the pixels of a box; tells whether it can be used, whether it is saturated, and its highest pixel.
-
-    A pixel of the peak belongs to one reflection at most, one of the background to none.
-    """
-    size = kinds.shape[0]
-    half = size // 2
-    width, height, first = place[WIDTH], place[HEIGHT], place[START]
-    left, top = centre[0] - half, centre[1] - half
-    if left < 0 or top < 0 or left + size > width or top + size > height:
-        return False, False, 0.0
-    n_peak, n_background, sum_peak, sum_background, squares = 0, 0, 0.0, 0.0, 0.0
-    n_bad, n_saturated, highest = 0, 0, -np.inf
-    for q in range(size):
-        index = first + (top + q) * width + left
-        where = place[OFFSET] + (top + q) * place[STRIDE] + left
-        for p in range(size):
-            kind = kinds[q, p]
-            value = np.float64(pixels[where + p])
-            is_bad = bad[index + p] != 0
-            limit = 1 if kind == PEAK else 0
-            kept = EXCLUDED if is_bad or claims[index + p] > limit else kind
-            n_bad += 1 if is_bad and kind == PEAK else 0
-            in_peak, in_background = kept == PEAK, kept == BACKGROUND
-            of_background = value if in_background else 0.0
-            n_peak += 1 if in_peak else 0
-            n_background += 1 if in_background else 0
-            sum_peak += value if in_peak else 0.0
-            sum_background += of_background
-            squares += of_background * of_background
-            used = value if in_peak or in_background else -np.inf
-            n_saturated += 1 if used > max_adu else 0
-            highest = used if used > highest else highest
-            classes[q, p] = kept
-            values[q, p] = value
-        if saturation.shape[0] > 0:
-            for p in range(size):
-                if classes[q, p] in (PEAK, BACKGROUND) and values[q, p] > saturation[index + p]:
-                    n_saturated += 1
-    sums[N_PEAK], sums[SUM_PEAK] = n_peak, sum_peak
-    sums[N_BACKGROUND], sums[SUM_BACKGROUND], sums[SQUARES_BACKGROUND] = n_background, sum_background, squares
-    is_good = n_bad == 0 and n_peak >= MIN_PIXELS and n_background >= MIN_PIXELS
-    return is_good, n_saturated > 0, highest
+) -> None:
+    """Give the pixels of a box and their classes."""
+    index = place[START] + corner[1] * place[WIDTH] + corner[0]
+    where = place[OFFSET] + corner[1] * place[STRIDE] + corner[0]
+    n_words = words_of(classes.shape[0] // 2)
+    for q in range(classes.shape[0]):
+        for p in range(classes.shape[1]):
+            k, bit = q * n_words + p // LANES, 1 << (p % LANES)
+            in_disc, in_ring = shape[DISC, k] & bit != 0, shape[RING, k] & bit != 0
+            kind = PEAK if in_disc else BACKGROUND if in_ring else IGNORED
+            is_marked = marks[TWICE if in_disc else ONCE, k] & bit != 0
+            classes[q, p] = EXCLUDED if is_marked or bad[index + p] != 0 else kind
+            values[q, p] = pixels[where + p]
+        index += place[WIDTH]
+        where += place[STRIDE]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from braggstream.kernels._jit import inline_jit, jit
 from braggstream.kernels.boxes import (
     BACKGROUND,
-    BAND,
     EXCLUDED,
+    MIN_ELEMENTS,
     N_BACKGROUND,
     N_PEAK,
     N_SUMS,
@@ -18,12 +18,13 @@ from braggstream.kernels.boxes import (
     SQUARES_BACKGROUND,
     SUM_BACKGROUND,
     SUM_PEAK,
-    classify,
+    ask_for_box,
+    copy_box,
+    lies_on_panel,
+    make_shape,
     mark_peaks,
+    sort_into_cells,
     sum_box,
-    touch_band,
-    write_kinds,
-    write_offsets,
 )
 from braggstream.kernels.layout import HEIGHT, N_COLUMNS, WIDTH
 
@@ -38,8 +39,8 @@ MAX_ROUNDS = 10
 STRONG = 3.0
 """A pixel above so many times the background may be the centre."""
 
-DENSE = 6.0
-"""A band whose boxes have a sixth of its pixels is read from end to end first."""
+AHEAD = 2
+"""Memory is asked for the box of so many reflections later: this is how long it takes to answer."""
 
 
 @inline_jit
@@ -117,18 +118,6 @@ def _plane_in_peak(classes: NDArray[np.uint8], plane: tuple[float, float, float]
     return total
 
 
-@inline_jit
-def _n_in_band(
-    panels: NDArray[np.int32], positions: NDArray[np.float64], order: NDArray[np.int64], rank: int
-) -> int:
-    """Count the reflections from this one on that are in the same band of the same panel."""
-    panel, band = panels[order[rank]], int(positions[order[rank], 1]) // BAND
-    end = rank + 1
-    while end < order.shape[0] and panels[order[end]] == panel and int(positions[order[end], 1]) // BAND == band:
-        end += 1
-    return end - rank
-
-
 @jit
 def integrate(
     pixels: NDArray[Any],
@@ -140,23 +129,21 @@ def integrate(
     flags: tuple[bool, bool, bool, bool],
     panels: NDArray[np.int32],
     positions: NDArray[np.float64],
-    order: NDArray[np.int64],
-    claims: NDArray[np.uint8],
     classes: NDArray[np.uint8],
     values: NDArray[np.float64],
     planes: NDArray[np.float64],
     measured: NDArray[np.float64],
     state: NDArray[np.uint8],
-) -> int:
-    """Integrate the reflections of all crystals of a frame.  What is returned only keeps reading ahead alive.
+) -> None:
+    """Integrate the reflections of all crystals of a frame.
 
     Parameters
     ----------
     pixels : T[n]
-        Pixel values.
+        Pixel values; n is at least `MIN_ELEMENTS`.
     table : int64[n_panels, 5]
         Place of each panel.
-    bad : uint8[n_pixels]
+    bad : uint8[n_pixels or more, at least `MIN_ELEMENTS`]
         Nonzero for pixels that must not be used.
     saturation : float32[n_pixels] or float32[0]
         Saturation level of each pixel, where there is a map.
@@ -168,10 +155,6 @@ def integrate(
         Modifiers `cen`, `grad` and `sat`, and whether boxes with a steep background are left for later.
     panels : int32[n_reflections], positions : float64[n_reflections, 2]
         Panel, fs and ss of the predictions, which lie on their panels.
-    order : int64[n_reflections]
-        In which order to take them: those near each other one after another, for the sake of the cache.
-    claims : uint8[n_pixels]
-        Scratch, zero before and after: a map that is never cleared whole, for that takes longer than all the rest.
     classes : uint8[n_boxes, size, size], values : float64[n_boxes, size, size], written
         Pixels of each box, size = 2 r3 + 1; with n_boxes = 1 only of the last one.
     planes : float64[n_boxes, 3], written
@@ -182,62 +165,38 @@ def integrate(
         What became of each.
     """
     centring, sloping, keep_saturated, keep_steep = flags
-    size = 2 * radii[2] + 1
-    kinds, spans, sums = np.empty((size, size), np.uint8), np.empty(radii[0] + 1, np.int64), np.empty(N_SUMS)
-    write_kinds(radii, kinds, spans)
-    mark_peaks(table, panels, positions, order, spans, False, claims)
+    size, half = 2 * radii[2] + 1, radii[2]
+    shape, spans = make_shape(radii)
+    marks, sums = np.empty(shape.shape, np.int64), np.empty(N_SUMS)
+    cells, starts, order, pixel = sort_into_cells(table, panels, positions)
     keeps_boxes = classes.shape[0] > 1
     needs_box = keeps_boxes or keep_steep or centring or sloping
-    used = np.empty(size * size, np.int64)
-    offsets, numbers, listed = np.empty((2, size * size), np.int64), (0, 0), -1
-    next_band, seen = 0, 0
     for rank in range(order.shape[0]):
         i = order[rank]
         panel = panels[i]
         place = table[panel]
-        if rank == next_band:
-            n_near = _n_in_band(panels, positions, order, rank)
-            next_band += n_near
-            if DENSE * n_near * size * size > BAND * place[WIDTH]:
-                seen += touch_band(pixels, bad, claims, place, int(positions[i, 1]) // BAND, radii[2])
-        if panel != listed:
-            numbers, listed = write_offsets(kinds, place, offsets), panel
+        x0, y0 = pixel[rank, 0], pixel[rank, 1]
+        if rank + AHEAD < order.shape[0]:
+            later = table[panels[order[rank + AHEAD]]]
+            corner = pixel[rank + AHEAD, 0] - half, pixel[rank + AHEAD, 1] - half
+            if lies_on_panel(later, corner, half):
+                ask_for_box(pixels, later, bad, corner, half)
         box = i if keeps_boxes else 0
-        x0, y0 = int(positions[i, 0]), int(positions[i, 1])
         x, y = x0, y0
         state[i] = REJECTED
         n_strong, n_rounds, is_good = 0, 0, True
         is_saturated, highest, plane = False, 0.0, (0.0, 0.0, 0.0)
         while True:
-            if not needs_box:
-                is_good, is_saturated, highest = sum_box(
-                    pixels,
-                    place,
-                    bad,
-                    saturation,
-                    levels[0, panel],
-                    (x, y),
-                    radii[2],
-                    offsets,
-                    numbers,
-                    claims,
-                    used,
-                    sums,
-                )
-            else:
-                is_good, is_saturated, highest = classify(
-                    pixels,
-                    place,
-                    bad,
-                    saturation,
-                    levels[0, panel],
-                    (x, y),
-                    kinds,
-                    claims,
-                    classes[box],
-                    values[box],
-                    sums,
-                )
+            corner = x - half, y - half
+            is_good = lies_on_panel(place, corner, half)
+            if not is_good:
+                break
+            mark_peaks(place, cells[panel], starts, pixel, rank, (x, y), half, shape, spans, marks)
+            is_good, is_saturated, highest = sum_box(
+                pixels, place, bad, saturation, levels[0, panel], corner, half, shape, marks, sums
+            )
+            if is_good and needs_box:
+                copy_box(pixels, place, bad, corner, shape, marks, classes[box], values[box])
             if not is_good:
                 break
             if sloping:
@@ -285,24 +244,20 @@ def integrate(
         measured[i, MEAN_BACKGROUND] = mean
         measured[i, FS_SHIFT] = x - x0
         measured[i, SS_SHIFT] = y - y0
-    mark_peaks(table, panels, positions, order, spans, True, claims)
-    return seen
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the kernel for pixels of this dtype."""
     integrate(
-        np.zeros(1, dtype),
+        np.zeros(MIN_ELEMENTS, dtype),
         np.ones((1, N_COLUMNS), np.int64),
-        np.zeros(1, np.uint8),
+        np.zeros(MIN_ELEMENTS, np.uint8),
         np.zeros(0, np.float32),
         np.zeros((2, 1)),
         (1, 2, 3),
         (False, False, False, False),
         np.zeros(1, np.int32),
         np.zeros((1, 2)),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.uint8),
         np.zeros((1, 7, 7), np.uint8),
         np.zeros((1, 7, 7)),
         np.zeros((1, 3)),

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.boxes import BAND
+from braggstream.kernels.boxes import MIN_ELEMENTS
 from braggstream.kernels.integrate import (
     FS_SHIFT,
     INTENSITY,
@@ -41,7 +42,6 @@ class BoxIntegrator:
         self._fits_profile = settings.method == "prof2d"
         inner, middle, outer = settings.radii
         self._radii = (int(inner), int(middle), int(outer))
-        self._claims = np.zeros(0, np.uint8)
 
     def __call__(self, frame: Frame, crystals: Sequence[Crystal]) -> tuple[tuple[Crystal, ...], list[str]]:
         """Give the crystals with measured reflections only, and complaints."""
@@ -67,24 +67,20 @@ class BoxIntegrator:
         self, frame: Frame, panels: NDArray[np.int32], positions: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         chosen, n, size = self._settings, len(panels), 2 * self._radii[2] + 1
-        if len(self._claims) < len(frame.bad):
-            self._claims = np.zeros(len(frame.bad), np.uint8)
         measured, state = np.zeros((n, N_MEASURED)), np.zeros(n, np.uint8)
         n_boxes = n if self._fits_profile else 1
         classes, values = np.empty((n_boxes, size, size), np.uint8), np.empty((n_boxes, size, size))
         planes = np.empty((n_boxes, 3))
         integrate(
-            frame.pixels,
+            _long_enough(frame.pixels),
             frame.panel_table,
-            frame.bad,
+            _long_enough(frame.bad),
             NO_MAP if frame.saturation is None else frame.saturation,
             np.stack([frame.detector.max_adu, frame.detector.adu_per_photon]),
             self._radii,
             (chosen.centre, chosen.gradient, chosen.keep_saturated, self._fits_profile),
             panels,
             positions,
-            _by_place(frame, panels, positions),
-            self._claims,
             classes,
             values,
             planes,
@@ -100,13 +96,9 @@ class BoxIntegrator:
         return measured, state
 
 
-def _by_place(frame: Frame, panels: NDArray[np.int32], positions: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Order reflections by tiles of the panels, so that boxes near each other are read one after another."""
-    detector = frame.detector
-    tile = positions.astype(np.int64) // BAND
-    number = detector.starts[panels] // BAND**2 + tile[:, 1] * (detector.width[panels] // BAND + 1) + tile[:, 0]
-    # NumPy sorts 16-bit numbers by their digits, which is several times faster.
-    return np.argsort(number.astype(np.uint16), kind="stable")
+def _long_enough(array: NDArray[Any]) -> NDArray[Any]:
+    """Give an array that is not too short for the kernel."""
+    return array if len(array) >= MIN_ELEMENTS else np.concatenate([array, np.zeros(MIN_ELEMENTS, array.dtype)])
 
 
 def _with_results(
