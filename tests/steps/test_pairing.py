@@ -39,6 +39,10 @@ def test_pairs_agree_with_a_plain_search(seed):
         pair[1:] for pair in expected
     )
     assert np.abs(pairs.excitation_error) == pytest.approx([pair[0] for pair in expected], abs=1e-12)
+    unlimited = pair_peaks(crystal, view, most_excitation=np.inf)
+    assert len(unlimited) > len(pairs)
+    assert (np.diff(unlimited.peak) > 0).all()
+    assert set(pairs.peak) < set(unlimited.peak)
 
 
 def test_a_detector_shift_moves_the_peaks():

@@ -8,11 +8,11 @@ import pytest
 
 from braggstream.formats.cell import read_cell
 from braggstream.formats.stream_read import read_stream
-from braggstream.kernels.refine import normal_equations, residuals_and_gradients
+from braggstream.kernels.refine import STRENGTH, normal_equations, residuals_and_gradients
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal
 from braggstream.steps.lattice_parameters import RestrainedLattice
-from braggstream.steps.refinement import refine_crystal
+from braggstream.steps.refinement import PeakFit, refine_crystal
 from steps.golden_frames import load_frames, true_axes
 from steps.golden_frames import view_of as golden_view
 from steps.simulated_stills import length_error, misorientation, seen, still_with_partials, turned
@@ -117,6 +117,20 @@ def test_the_result_does_not_depend_on_the_start(cell):
     assert np.median(good[:, 1]) < 0.02
     assert np.median(poor[:, 1]) < 1.1 * np.median(good[:, 1])
     assert np.median(np.abs(poor[:, 1] - good[:, 1])) < 2e-3
+
+
+def test_the_result_does_not_depend_on_the_order_of_the_peaks():
+    rng = np.random.default_rng(21)
+    cell = TARGETS[0]
+    axes, view = still_with_partials(cell, rng)
+    start = crystal_of(cell, start_of(axes, rng, 0.2, 3e-3))
+    order = rng.permutation(len(view))
+    found, shuffled = refine_crystal(start, view, cell), refine_crystal(start, view.take(order), cell)
+    assert shuffled.reciprocal_axes == pytest.approx(found.reciprocal_axes, abs=1e-12)
+    fit, other = PeakFit.of(found, view), PeakFit.of(found, view.take(order))
+    assert (np.diff(other.peaks[:, STRENGTH]) <= 0).all()
+    assert other.hkl.tolist() == fit.hkl.tolist()
+    assert order[other.pairs.peak].tolist() == fit.pairs.peak.tolist()
 
 
 @pytest.mark.parametrize("cell", [TETRAGONAL, MONOCLINIC], ids=["tetragonal", "monoclinic"])

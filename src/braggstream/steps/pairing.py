@@ -26,7 +26,7 @@ MOST_EXCITATION = 1.5
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class PeakPairs:
-    """Peaks and the lattice points that they belong to, nearest to the Ewald sphere first."""
+    """Peaks and the lattice points that they belong to."""
 
     peak: NDArray[np.int64]
     """Number of the peak in its view, int64[n]."""
@@ -40,7 +40,9 @@ class PeakPairs:
 
     def take(self, index: NDArray) -> "PeakPairs":
         """Select pairs by index, in its order."""
-        return PeakPairs(peak=self.peak[index], hkl=self.hkl[index], excitation_error=self.excitation_error[index])
+        return PeakPairs(
+            peak=self.peak[index], hkl=self.hkl.take(index, axis=0), excitation_error=self.excitation_error[index]
+        )
 
 
 def pair_peaks(
@@ -49,8 +51,8 @@ def pair_peaks(
     """Pair the peaks of a view with lattice points of a crystal, without those far from the Ewald sphere.
 
     The list is cut where the excitation error, sorted by size, first exceeds `most_excitation` times its median;
-    fewer than three pairs are returned as they are.  A peak belongs to a lattice point up to `reach` times half of
-    the shortest reciprocal spacing.
+    fewer than three pairs are returned as they are.  It is in that order, or without a limit in that of the peaks.
+    A peak belongs to a lattice point up to `reach` times half of the shortest reciprocal spacing.
     """
     q = shifted_q(view, crystal.det_shift)
     n = len(view)
@@ -60,12 +62,15 @@ def pair_peaks(
     axes = np.ascontiguousarray(crystal.reciprocal_axes)
     direct = np.ascontiguousarray(crystal.direct_axes)
     n_pairs = pair_peaks_kernel(q, axes, direct, beam, limit, hkl, peak, excitation)
-    size = np.abs(excitation[:n_pairs])
+    pairs = PeakPairs(peak=peak[:n_pairs], hkl=hkl[:n_pairs], excitation_error=excitation[:n_pairs])
+    if most_excitation == inf:
+        return pairs
+    size = np.abs(pairs.excitation_error)
     order = np.argsort(size, kind="stable")
-    if n_pairs >= MIN_PAIRS and most_excitation < inf:
+    if n_pairs >= MIN_PAIRS:
         middle = n_pairs // 2
         order = order[: np.searchsorted(size[order], most_excitation * size[order[middle]], side="right")]
-    return PeakPairs(peak=peak[order], hkl=hkl[order], excitation_error=excitation[order])
+    return pairs.take(order)
 
 
 def pack_beam(wavelength: float, bandwidth: float, profile_radius: float) -> NDArray[np.float64]:

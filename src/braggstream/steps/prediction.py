@@ -83,14 +83,13 @@ def predict_reflections(
         capacity = n
     packed = hkl[:n].astype(np.int64) + (MAX_INDEX + 1)
     order = np.argsort((packed[:, 0] << 20) + (packed[:, 1] << 10) + packed[:, 2])
-    columns = columns[order]
     return ReflectionTable.predicted(
-        hkl=hkl[order],
+        hkl=hkl.take(order, axis=0),
         panel=panel[order],
-        fs=columns[:, FS].copy(),
-        ss=columns[:, SS].copy(),
-        excitation_error=columns[:, EXCITATION].copy(),
-        partiality=columns[:, PARTIALITY].copy(),
+        fs=columns[:, FS][order],
+        ss=columns[:, SS][order],
+        excitation_error=columns[:, EXCITATION][order],
+        partiality=columns[:, PARTIALITY][order],
     )
 
 

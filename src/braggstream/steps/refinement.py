@@ -58,6 +58,7 @@ def refine_crystal(
     Crystal or None
         The refined crystal, with residuals; None where fewer than three peaks belong to it.
     """
+    view = _strongest_first(view)
     fit = PeakFit.of(crystal, view)
     if fit is None:
         return None
@@ -77,6 +78,11 @@ def refine_crystal(
         ("final_residual", fit.residual(lattice.axes)),
     )
     return replace(crystal, residuals=notes)
+
+
+def _strongest_first(view: PeakView) -> PeakView:
+    """Sort peaks by their intensity, so that the pairs of all rounds are."""
+    return view.take(np.argsort(-view.peaks.intensity, kind="stable"))
 
 
 def _refined(fit: "PeakFit", lattice: RestrainedLattice, *, moves_detector: bool) -> Crystal:
@@ -116,12 +122,13 @@ class PeakFit:
         intensity = view.peaks.intensity[pairs.peak]
         if len(pairs) < MIN_PAIRS or not (strongest := float(intensity.max())) > 0:
             return None
-        order = np.argsort(-intensity, kind="stable")
-        pairs = pairs.take(order)
+        if (intensity[1:] > intensity[:-1]).any():
+            order = np.argsort(-intensity, kind="stable")
+            pairs, intensity = pairs.take(order), intensity[order]
         peaks = np.empty((len(pairs), 3))
         peaks[:, FS_FOUND] = view.peaks.fs[pairs.peak]
         peaks[:, SS_FOUND] = view.peaks.ss[pairs.peak]
-        np.maximum(intensity[order], WEAKEST * strongest, out=peaks[:, STRENGTH])
+        np.maximum(intensity, WEAKEST * strongest, out=peaks[:, STRENGTH])
         return cls(
             crystal=crystal,
             view=view,

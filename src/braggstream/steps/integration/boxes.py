@@ -108,22 +108,21 @@ def _with_results(
     is_measured = (state != REJECTED) & (state != SATURATED_AND_REJECTED)
     is_plausible = measured[:, INTENSITY] >= IMPLAUSIBLE * measured[:, SIGMA]
     kept = np.flatnonzero(is_measured & is_plausible)
-    predicted, found = table.take(kept), measured[kept]
     complaints = []
     n_rejected = len(table) - int(is_measured.sum())
     if n_rejected > WORRYING_PART * len(table):
         complaints.append(f"{n_rejected} of {len(table)} reflections could not be integrated")
     reflections = ReflectionTable(
-        hkl=predicted.hkl,
-        panel=predicted.panel,
-        fs=predicted.fs + found[:, FS_SHIFT],
-        ss=predicted.ss + found[:, SS_SHIFT],
-        excitation_error=predicted.excitation_error,
-        partiality=predicted.partiality,
-        intensity=found[:, INTENSITY].copy(),
-        sigma=found[:, SIGMA].copy(),
-        peak_value=found[:, PEAK_VALUE].copy(),
-        background=found[:, MEAN_BACKGROUND].copy(),
+        hkl=table.hkl.take(kept, axis=0),
+        panel=table.panel[kept],
+        fs=table.fs[kept] + measured[:, FS_SHIFT][kept],
+        ss=table.ss[kept] + measured[:, SS_SHIFT][kept],
+        excitation_error=table.excitation_error[kept],
+        partiality=table.partiality[kept],
+        intensity=measured[:, INTENSITY][kept],
+        sigma=measured[:, SIGMA][kept],
+        peak_value=measured[:, PEAK_VALUE][kept],
+        background=measured[:, MEAN_BACKGROUND][kept],
     )
     n_saturated = int(((state == SATURATED) | (state == SATURATED_AND_REJECTED)).sum())
     n_implausible = int((is_measured & ~is_plausible).sum())
