@@ -42,10 +42,19 @@ N_SUMS = 5
 CELL = 16
 """Reflections are sorted by squares of so many pixels."""
 
+Place = tuple[int, int, int, int, int]
+"""A row of the panel table, see `layout`: a view of it would be counted each time that it is made or dropped."""
+
 MIN_ELEMENTS = LANES
 """Shortest arrays of pixels and of bad flags."""
 MIN_PIXELS = 4
 """Fewest pixels of peak and of background."""
+
+
+@inline_jit
+def place_of(table: NDArray[np.int64], panel: int) -> Place:
+    """Give a row of the panel table."""
+    return table[panel, 0], table[panel, 1], table[panel, 2], table[panel, 3], table[panel, 4]
 
 
 @inline_jit
@@ -103,8 +112,8 @@ def sort_into_cells(
     starts, own = np.zeros(n_cells + 1, np.int64), np.empty(n, np.int64)
     order, pixels = np.empty(n, np.int64), np.empty((n, 2), np.int64)
     for i in range(n):
-        place = table[panels[i]]
-        x, y = pixel_of(positions[i], place)
+        place = place_of(table, panels[i])
+        x, y = pixel_of(positions[i, 0], positions[i, 1], place)
         own[i] = cells[panels[i]] + y // CELL * n_across(place[WIDTH]) + x // CELL
         starts[own[i] + 1] += 1
     for cell in range(n_cells):
@@ -114,21 +123,22 @@ def sort_into_cells(
         rank = free[own[i]]
         free[own[i]] += 1
         order[rank] = i
-        pixels[rank, 0], pixels[rank, 1] = pixel_of(positions[i], table[panels[i]])
+        place = place_of(table, panels[i])
+        pixels[rank, 0], pixels[rank, 1] = pixel_of(positions[i, 0], positions[i, 1], place)
     return cells, starts, order, pixels
 
 
 @inline_jit
-def pixel_of(position: NDArray[np.float64], place: NDArray[np.int64]) -> tuple[int, int]:
+def pixel_of(fs: float, ss: float, place: Place) -> tuple[int, int]:
     """Give the pixel that a position lies on, one of the panel in any case."""
-    x = min(max(int(position[0]), 0), place[WIDTH] - 1)
-    y = min(max(int(position[1]), 0), place[HEIGHT] - 1)
+    x = min(max(int(fs), 0), place[WIDTH] - 1)
+    y = min(max(int(ss), 0), place[HEIGHT] - 1)
     return x, y
 
 
 @inline_jit
 def mark_peaks(
-    place: NDArray[np.int64],
+    place: Place,
     first_cell: int,
     starts: NDArray[np.int64],
     pixels: NDArray[np.int64],
@@ -165,7 +175,7 @@ def mark_peaks(
 
 
 @inline_jit
-def lies_on_panel(place: NDArray[np.int64], corner: tuple[int, int], half: int) -> bool:
+def lies_on_panel(place: Place, corner: tuple[int, int], half: int) -> bool:
     """Tell whether all of a box is on its panel."""
     left, top = corner
     return left >= 0 and top >= 0 and left + 2 * half < place[WIDTH] and top + 2 * half < place[HEIGHT]
@@ -173,7 +183,7 @@ def lies_on_panel(place: NDArray[np.int64], corner: tuple[int, int], half: int) 
 
 @inline_jit
 def ask_for_box(
-    pixels: NDArray[Any], place: NDArray[np.int64], bad: NDArray[np.uint8], corner: tuple[int, int], half: int
+    pixels: NDArray[Any], place: Place, bad: NDArray[np.uint8], corner: tuple[int, int], half: int
 ) -> None:
     """Ask memory for the pixels and bad flags of a box on its panel that will be read soon."""
     index = place[START] + corner[1] * place[WIDTH] + corner[0]
@@ -189,7 +199,7 @@ def ask_for_box(
 @fast_jit
 def sum_box(
     pixels: NDArray[Any],
-    place: NDArray[np.int64],
+    place: Place,
     bad: NDArray[np.uint8],
     saturation: NDArray[np.float32],
     max_adu: float,
@@ -247,7 +257,7 @@ def sum_box(
 @inline_jit
 def copy_box(
     pixels: NDArray[Any],
-    place: NDArray[np.int64],
+    place: Place,
     bad: NDArray[np.uint8],
     corner: tuple[int, int],
     shape: NDArray[np.int64],

@@ -23,6 +23,7 @@ from braggstream.kernels.boxes import (
     lies_on_panel,
     make_shape,
     mark_peaks,
+    place_of,
     sort_into_cells,
     sum_box,
 )
@@ -174,10 +175,10 @@ def integrate(
     for rank in range(order.shape[0]):
         i = order[rank]
         panel = panels[i]
-        place = table[panel]
+        place = place_of(table, panel)
         x0, y0 = pixel[rank, 0], pixel[rank, 1]
         if rank + AHEAD < order.shape[0]:
-            later = table[panels[order[rank + AHEAD]]]
+            later = place_of(table, panels[order[rank + AHEAD]])
             corner = pixel[rank + AHEAD, 0] - half, pixel[rank + AHEAD, 1] - half
             if lies_on_panel(later, corner, half):
                 ask_for_box(pixels, later, bad, corner, half)
