@@ -11,7 +11,7 @@ from braggstream.model.errors import UserError
 from braggstream.model.index_operators import parse_operator
 from braggstream.model.observations import joined
 from braggstream.model.point_group import point_group
-from braggstream.steps.merging import ambiguity
+from braggstream.steps.merging import indexing_choices
 from braggstream.steps.merging.ambiguity import resolve_ambiguity
 from braggstream.steps.merging.ambiguity_data import comparable_reflections
 from braggstream.steps.merging.pair_correlations import pair_correlations
@@ -47,13 +47,6 @@ def test_500_crystals_are_resolved(five_hundred):
     assert found.labels.mean() <= 0.5
 
 
-def test_many_crystals_are_compared_with_a_part_of_them(five_hundred, monkeypatch):
-    observations, truth = five_hundred
-    monkeypatch.setattr(ambiguity, "MOST_FOR_VECTOR", 200)
-    found = resolved(observations, n_passes=2)
-    assert found.is_resolved and part_right(found.labels, truth) >= 0.97 and len(found.labels) == 500
-
-
 def test_weak_crystals_are_resolved():
     observations, truth = ambiguous_crystals(500, photons=20.0, seed=2)
     assert np.median(observations.intensity / observations.sigma) < 1.0
@@ -72,10 +65,19 @@ def test_where_there_is_no_ambiguity_nothing_is_reindexed(seed):
     assert np.nanmean(f) > np.nanmean(g)
 
 
-def test_an_operator_that_is_not_its_own_inverse():
-    observations, truth = ambiguous_crystals(200, true="222", operator="k,l,h", seed=5)
+@pytest.mark.parametrize("flipped", [0.3, 0.7])
+def test_an_operator_that_is_not_its_own_inverse(flipped):
+    """There is one right way only: reindexing the others instead would set the two kinds two turns apart."""
+    observations, truth = ambiguous_crystals(200, true="222", operator="k,l,h", seed=5, flipped=flipped)
     found = resolved(observations, "222", parse_operator("k,l,h"))
-    assert found.is_resolved and part_right(found.labels, truth) >= 0.95
+    assert found.is_resolved and (found.labels == truth).mean() >= 0.95
+
+
+def test_many_crystals_follow_some_of_them(monkeypatch):
+    monkeypatch.setattr(indexing_choices, "N_FIRST", 120)
+    observations, truth = ambiguous_crystals(300, true="222", operator="k,l,h", seed=5)
+    found = resolved(observations, "222", parse_operator("k,l,h"), n_passes=2)
+    assert found.is_resolved and (found.labels == truth).mean() >= 0.95
 
 
 def test_without_an_operator_crystals_are_sorted_only(five_hundred):
@@ -96,10 +98,10 @@ def test_correlations_of_pairs(five_hundred):
     some = observations.between(0, 60)
     data = comparable_reflections([some], point_group("4/m"), SWAP)
     plain, reindexed = pair_correlations(data)
-    rows = [
-        dict(zip(data.member[one], data.value[one], strict=True)) for one in (data.crystal == n for n in range(60))
-    ]
-    swapped = [dict(zip(data.mate[data.crystal == n], row.values(), strict=True)) for n, row in enumerate(rows)]
+    (member, mate), value = data.images, data.observed[0]
+    places = [slice(*data.start[n : n + 2]) for n in range(60)]
+    rows = [dict(zip(member[place], value[place], strict=True)) for place in places]
+    swapped = [dict(zip(mate[places[n]], row.values(), strict=True)) for n, row in enumerate(rows)]
     for one, other in ((3, 7), (20, 41)):
         for mine, matrix in ((rows[one], plain), (swapped[one], reindexed)):
             common = sorted(set(mine) & set(rows[other]))

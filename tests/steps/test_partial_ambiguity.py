@@ -7,7 +7,8 @@ from braggstream.formats.stream_columns import read_observations
 from braggstream.kernels.partiality import OFFSET
 from braggstream.model.index_operators import ambiguity_operators, parse_operators
 from braggstream.model.point_group import point_group
-from braggstream.steps.partialator.ambiguity import agreement_of, reindex, resolve_ambiguity
+from braggstream.steps.merging.indexing_choices import agreement_of
+from braggstream.steps.partialator.ambiguity import reindex, resolve_ambiguity
 from braggstream.steps.partialator.block import BLOCK, packed
 from braggstream.steps.partialator.crew import Threads
 from braggstream.steps.partialator.cycle import PartialMerge

@@ -19,8 +19,9 @@ from braggstream.model.errors import UserError
 from braggstream.model.index_operators import ambiguity_operators, operator_text, parse_operators
 from braggstream.model.observations import Observations
 from braggstream.model.point_group import LACKS_AXIS, point_group
-from braggstream.steps.merging.ambiguity import LEAST_AGREEMENT, Labels, Resolution, resolve_ambiguity
+from braggstream.steps.merging.ambiguity import Labels, Resolution, resolve_ambiguity
 from braggstream.steps.merging.ambiguity_data import ComparableReflections, comparable_reflections
+from braggstream.steps.merging.indexing_choices import LEAST_AGREEMENT
 
 PROGRAM = Program(
     name="ambigator",
@@ -138,7 +139,7 @@ def _read(
     data = comparable_reflections(blocks(), point_group(chosen["symmetry"]), operator, low=low, high=high)
     for notice in stream.notices:
         say(notice)
-    per_crystal = len(data.crystal) / data.n_crystals
+    per_crystal = data.images.shape[1] / data.n_crystals
     say(f"{data.n_crystals} crystals with {per_crystal:.1f} reflections each that can decide, in the mean")
     return data
 

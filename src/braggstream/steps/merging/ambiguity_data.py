@@ -1,7 +1,7 @@
 """The observations that can decide an indexing ambiguity, on one scale for all crystals and resolutions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,29 +22,33 @@ LOWEST, HIGHEST = -1.0, 4.0
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class ComparableReflections:
-    """What crystals have measured of reflections that can decide, as columns of equal length."""
+    """What crystals have measured of reflections that can decide, as columns of equal length, by crystal."""
 
-    n_crystals: int
-    crystal: IntArray
-    """Number of the crystal, int32[n]."""
-    member: IntArray
-    """Number of the unique reflection as it was indexed, int32[n]."""
-    mate: IntArray
-    """Number of the unique reflection after reindexing, int32[n]; that of `member` where no operator is known."""
-    value: NDArray[np.float32]
-    """Intensity in units of the mean at its resolution and in its crystal, less the crystal's mean, float32[n]."""
-    weight: NDArray[np.float32]
-    """float32[n]"""
+    start: NDArray[np.int64]
+    """Where the observations of each crystal start, int64[n_crystals + 1]."""
+    images: NDArray[np.int32]
+    """Number of the unique reflection as it was indexed, and after reindexing, int32[2, n].
+
+    Where no operator is known, crystals of either kind have reflections of their own: `len(hkl)` more.
+    """
+    observed: NDArray[np.float32]
+    """Intensities in units of the mean at their resolution and in their crystal, less the crystal's mean; and their
+    weights, float32[2, n]."""
     hkl: NDArray[np.int32]
     """Indices of the unique reflections, int32[n_members, 3]."""
     has_operator: bool
     is_involution: bool
     """Whether reindexing twice changes nothing."""
 
-    def take(self, index: NDArray) -> "ComparableReflections":
-        """Select observations by a boolean array."""
-        columns = ("crystal", "member", "mate", "value", "weight")
-        return replace(self, **{name: getattr(self, name)[index] for name in columns})
+    @property
+    def n_crystals(self) -> int:
+        """Crystals, those included that have nothing to say."""
+        return len(self.start) - 1
+
+    @property
+    def n_reflections(self) -> int:
+        """Numbers that `images` may have."""
+        return len(self.hkl) if self.has_operator else 2 * len(self.hkl)
 
 
 def comparable_reflections(
@@ -92,13 +96,13 @@ def comparable_reflections(
         raise UserError("the operator changes no reflection to one that is not equivalent: there is no ambiguity")
     place = place[decides]
     again = members.hkl if operator is None else members.hkl @ np.asarray(operator @ operator, np.int32)
+    member, mate = members.member[place], members.mate[place]
+    if operator is None:
+        mate = member + np.int32(len(members.hkl))
     return ComparableReflections(
-        n_crystals=n_crystals,
-        crystal=crystal[decides].astype(np.int32),
-        member=members.member[place],
-        mate=members.mate[place],
-        value=value[decides],
-        weight=weight[decides],
+        start=np.searchsorted(crystal[decides], np.arange(n_crystals + 1)).astype(np.int64),
+        images=np.array([member, mate], np.int32),
+        observed=np.array([value[decides], weight[decides]], np.float32),
         hkl=members.hkl,
         has_operator=operator is not None,
         is_involution=bool(np.array_equal(group.asymmetric(again), members.hkl)),

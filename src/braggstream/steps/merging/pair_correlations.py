@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.steps.merging.ambiguity import FEWEST_REFLECTIONS
+from braggstream.kernels.ambiguity import FEWEST
 from braggstream.steps.merging.ambiguity_data import ComparableReflections
 
 Matrix = NDArray[np.float32]
@@ -22,12 +22,13 @@ def pair_correlations(data: ComparableReflections) -> tuple[Matrix, Matrix]:
     float32[n_crystals, n_crystals]
         With the crystal of the row reindexed.
     """
-    n = data.n_crystals
+    n, member = data.n_crystals, data.images[0]
+    mate = data.images[1] if data.has_operator else member
     found = (np.zeros((n, n), np.float32), np.zeros((n, n), np.float32))
     for first in range(0, n, BLOCK):
-        columns = _dense(data, data.member, first)
+        columns = _dense(data, member, first)
         for row in range(0, n, BLOCK):
-            for matrix, index in zip(found, (data.member, data.mate), strict=True):
+            for matrix, index in zip(found, (member, mate), strict=True):
                 part = _correlated(_dense(data, index, row), columns)
                 matrix[row : row + len(part), first : first + part.shape[1]] = part
     return found
@@ -43,11 +44,13 @@ def only_some(matrix: Matrix, n_partners: int, rng: np.random.Generator) -> Matr
 
 def _dense(data: ComparableReflections, index: NDArray[np.int32], first: int) -> tuple[Matrix, Matrix]:
     """Values of some crystals, and which of them are there, float32[n_crystals, n_members]."""
-    some = (data.crystal >= first) & (data.crystal < first + BLOCK)
-    shape = (min(BLOCK, data.n_crystals - first), len(data.hkl))
+    last = min(first + BLOCK, data.n_crystals)
+    some = slice(data.start[first], data.start[last])
+    crystal = np.repeat(np.arange(last - first), np.diff(data.start[first : last + 1]))
+    shape = (last - first, len(data.hkl))
     values, present = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    values[data.crystal[some] - first, index[some]] = data.value[some]
-    present[data.crystal[some] - first, index[some]] = 1.0
+    values[crystal, index[some]] = data.observed[0, some]
+    present[crystal, index[some]] = 1.0
     return values, present
 
 
@@ -59,4 +62,4 @@ def _correlated(rows: tuple[Matrix, Matrix], columns: tuple[Matrix, Matrix]) -> 
         covariance = x @ y.T - x_sum * y_sum / n
         variances = ((x * x) @ in_y.T - x_sum**2 / n) * (in_x @ (y * y).T - y_sum**2 / n)
         found = covariance / np.sqrt(variances)
-    return np.where((n >= FEWEST_REFLECTIONS) & (variances > 0.0), found, 0.0).astype(np.float32)
+    return np.where((n >= FEWEST) & (variances > 0.0), found, 0.0).astype(np.float32)

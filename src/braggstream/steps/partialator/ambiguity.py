@@ -6,27 +6,29 @@ resolve, or it cannot be resolved, and nothing is changed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.ambiguity import ALL, add_chosen, add_pairs, correlate_choices, take_pairs
+from braggstream.kernels.ambiguity import add_chosen, add_pairs, correlate_choices, take_pairs
 from braggstream.kernels.crystal_columns import squared_s
 from braggstream.model.point_group import PointGroup
+from braggstream.steps.merging.indexing_choices import (
+    ALL,
+    LEAST_AGREEMENT,
+    ChoiceObservations,
+    FloatArray,
+    Labels,
+    agreement_of_halves,
+    find_labels,
+    polished,
+)
 from braggstream.steps.partialator.block import CrystalBlock, packed
 from braggstream.steps.partialator.crew import Crew
 from braggstream.steps.partialator.loading import record
 from braggstream.steps.partialator.told import largest_s2
 
 SEED = 1
-N_POWER_ROUNDS = 30
-N_ROUNDS = 15
-N_STARTS = 10
-N_FIRST = 2048
-"""Crystals from which the choices are found where there are more than two of them; the others follow."""
-LEAST_AGREEMENT = 0.9
-MOST_LABELS = 6
 N_SHELLS = 20
 CLIP = (-2.0, 3.0)
 
@@ -48,25 +50,19 @@ class Choices:
         return self.agreement >= LEAST_AGREEMENT
 
 
-@dataclass(kw_only=True, eq=False, slots=True)
-class _Images:
-    """A block's reflections in each choice, and their normalised intensities."""
-
-    uid: NDArray[np.int32]
-    value: NDArray[np.float64]
-
-
 def resolve_ambiguity(crew: Crew, unique: NDArray[np.int32], operators: Operators, group: PointGroup) -> Choices:
     """Find the choice of each crystal; nothing is changed."""
     keys = packed(unique)
     shells = np.linspace(0.0, float(max(crew.work(largest_s2), default=1.0)) * (1.0 + 1e-9), N_SHELLS + 1)
     totals = sum(crew.work(_shell_sums, shells), np.zeros((N_SHELLS, 2)))
     means = totals[:, 0] / np.maximum(totals[:, 1], 1.0)
-    images = list(crew.work(_imaged, keys, tuple(operators), group, shells, means))
+    choices = list(crew.work(_imaged, keys, tuple(operators), group, shells, means))
     is_swap = len(operators) == 1 and (operators[0] @ operators[0]).tolist() in group.operators.tolist()
-    work = _Work(crew, len(unique), images, is_swap=is_swap)
-    agreement = agreement_of(work.labels(0), work.labels(1), 1 + len(operators))
-    return Choices(labels=work.labels(ALL), agreement=agreement)
+    compared = _BlockComparisons(crew, len(unique), choices, n_choices=1 + len(operators), is_swap=is_swap)
+    random = np.random.default_rng(SEED)
+    agreement = agreement_of_halves(compared, random)
+    labels = polished(compared, find_labels(compared, ALL, random), ALL)
+    return Choices(labels=labels, agreement=agreement)
 
 
 def reindex(
@@ -82,65 +78,32 @@ def reindex(
         pass
 
 
-class _Work:
-    """Passes over the blocks; `images` are theirs."""
+class _BlockComparisons:
+    """Passes over the blocks, whoever has them; `choices` are theirs."""
 
-    def __init__(self, crew: Crew, n_unique: int, images: list[_Images], *, is_swap: bool) -> None:
-        self._crew, self._n_unique, self._images = crew, n_unique, images
-        self._numbers = list(crew.work(lambda block: (block, block.numbers)))
-        self._n = self._numbers[-1].stop if self._numbers else 0
-        self._is_swap = is_swap
-        self._n_choices = images[0].uid.shape[0] if images else 1
+    def __init__(
+        self, crew: Crew, n_unique: int, choices: list[ChoiceObservations], *, n_choices: int, is_swap: bool
+    ) -> None:
+        self._crew, self._n_unique, self._choices = crew, n_unique, choices
+        numbers = list(crew.work(lambda block: (block, block.numbers)))
+        self.n_crystals = numbers[-1].stop if numbers else 0
+        self.n_choices = n_choices
+        self.is_swap = is_swap
 
-    def labels(self, half: int) -> NDArray[np.int64]:
-        random = np.random.default_rng(SEED)
-        if self._is_swap:
-            return self._polished((self._leading(half, random) < 0).astype(np.int64), half)
-        best, found = -np.inf, np.zeros(self._n, np.int64)
-        among = np.arange(self._n) < N_FIRST
-        for _ in range(N_STARTS):
-            start = np.where(among, random.integers(0, self._n_choices, self._n), -1)
-            labels = self._polished(start, half)
-            score = float(self._correlations(labels, half)[among].max(axis=1).sum())
-            if score > best:
-                best, found = score, labels
-        return self._polished(self._correlations(found, half).argmax(axis=1), half)
+    def pairs(self, half: int, vector: FloatArray) -> FloatArray:
+        pairs = np.zeros(self._n_unique)
+        for more in self._crew.work(_pairs, self._n_unique, half, vector, each=self._choices):
+            pairs += more
+        return pairs
 
-    def _leading(self, half: int, random: np.random.Generator) -> NDArray[np.float64]:
-        """Give the leading vector of the agreement between crystals, float64[n]."""
-        vector = random.choice([-1.0, 1.0], self._n)
-        for _ in range(N_POWER_ROUNDS):
-            pairs = np.zeros(self._n_unique)
-            for more in self._crew.work(_pairs, self._n_unique, half, vector, each=self._images):
-                pairs += more
-            vector = np.concatenate(list(self._crew.work(_agreements, half, vector, pairs, each=self._images)))
-            limit = 3.0 * max(float(np.median(np.abs(vector))), 1e-300)
-            vector = np.clip(vector, -limit, limit) / limit
-        return vector
+    def agreements(self, half: int, vector: FloatArray, pairs: FloatArray) -> FloatArray:
+        return np.concatenate(list(self._crew.work(_agreements, half, vector, pairs, each=self._choices)))
 
-    def _polished(self, labels: NDArray[np.int64], half: int) -> NDArray[np.int64]:
-        """Let every crystal take the choice that agrees best with the others until none changes."""
-        for _ in range(N_ROUNDS):
-            better = np.where(labels < 0, -1, self._correlations(labels, half).argmax(axis=1))
-            if np.array_equal(better, labels):
-                break
-            labels = better
-        return labels
-
-    def _correlations(self, labels: NDArray[np.int64], half: int) -> NDArray[np.float64]:
-        sums = np.zeros((self._n_unique, 2))
-        for more in self._crew.work(_chosen, self._n_unique, labels, each=self._images):
+    def correlations(self, half: int, labels: Labels) -> FloatArray:
+        sums = np.zeros((self._n_unique, 3))
+        for more in self._crew.work(_chosen, self._n_unique, half, labels, each=self._choices):
             sums += more
-        return np.concatenate(list(self._crew.work(_correlated, half, labels, sums, each=self._images)))
-
-
-def agreement_of(one: NDArray[np.int64], other: NDArray[np.int64], n_choices: int) -> float:
-    """Give the part of equal labels where the names of the labels do not matter."""
-    counts = np.zeros((n_choices, n_choices))
-    np.add.at(counts, (one, other), 1.0)
-    names = range(min(n_choices, MOST_LABELS))
-    best = max(sum(counts[n, order[n]] for n in names) for order in permutations(names))
-    return float(best / max(len(one), 1))
+        return np.concatenate(list(self._crew.work(_correlated, half, labels, sums, each=self._choices)))
 
 
 def _roots(block: CrystalBlock) -> NDArray[np.float64]:
@@ -166,43 +129,59 @@ def _imaged(
     group: PointGroup,
     shells: NDArray[np.float64],
     means: NDArray[np.float64],
-) -> tuple[CrystalBlock, _Images]:
+) -> tuple[CrystalBlock, ChoiceObservations]:
     hkl = block.hkl.astype(np.int32)
     images = [np.searchsorted(keys, packed(group.asymmetric(hkl @ operator))) for operator in operators]
     shell = np.searchsorted(shells, block.s2, side="right") - 1
     value = np.clip(_roots(block) / np.where(means > 0.0, means, 1.0)[shell] - 1.0, *CLIP)
-    return block, _Images(uid=np.array([block.uid, *images], np.int32), value=value)
+    return block, ChoiceObservations.of(np.array([block.uid, *images], np.int32), value, np.ones(len(value)))
 
 
 def _pairs(
-    block: CrystalBlock, n_unique: int, half: int, vector: NDArray[np.float64], images: _Images
+    block: CrystalBlock,
+    n_unique: int,
+    half: int,
+    vector: NDArray[np.float64],
+    choices: ChoiceObservations,
 ) -> tuple[CrystalBlock, NDArray[np.float64]]:
     pairs = np.zeros(n_unique)
-    add_pairs(block.start, images.uid, images.value, half, vector[block.numbers], pairs)
+    add_pairs(block.start, choices.images, choices.value * choices.weights(half), vector[block.numbers], pairs)
     return block, pairs
 
 
 def _agreements(
-    block: CrystalBlock, half: int, vector: NDArray[np.float64], pairs: NDArray[np.float64], images: _Images
+    block: CrystalBlock,
+    half: int,
+    vector: NDArray[np.float64],
+    pairs: NDArray[np.float64],
+    choices: ChoiceObservations,
 ) -> tuple[CrystalBlock, NDArray[np.float64]]:
     found = vector[block.numbers].copy()
-    take_pairs(block.start, images.uid, images.value, half, found, pairs)
+    take_pairs(block.start, choices.images, choices.value * choices.weights(half), found, pairs)
     return block, found
 
 
 def _chosen(
-    block: CrystalBlock, n_unique: int, labels: NDArray[np.int64], images: _Images
+    block: CrystalBlock,
+    n_unique: int,
+    half: int,
+    labels: NDArray[np.int64],
+    choices: ChoiceObservations,
 ) -> tuple[CrystalBlock, NDArray[np.float64]]:
-    sums = np.zeros((n_unique, 2))
-    add_chosen(block.start, images.uid, images.value, labels[block.numbers], sums)
+    sums = np.zeros((n_unique, 3))
+    add_chosen(block.start, choices.images, choices.observed(half), labels[block.numbers], sums)
     return block, sums
 
 
 def _correlated(
-    block: CrystalBlock, half: int, labels: NDArray[np.int64], sums: NDArray[np.float64], images: _Images
+    block: CrystalBlock,
+    half: int,
+    labels: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    choices: ChoiceObservations,
 ) -> tuple[CrystalBlock, NDArray[np.float64]]:
-    found = np.empty((len(block), images.uid.shape[0]))
-    correlate_choices(block.start, images.uid, images.value, half, labels[block.numbers], sums, found)
+    found = np.empty((len(block), len(choices.images)))
+    correlate_choices(block.start, choices.images, choices.observed(half), labels[block.numbers], sums, found)
     return block, found
 
 
