@@ -48,6 +48,16 @@ def all16(_typing: Any, number: Any) -> Any:
 
 
 @intrinsic
+def lanes16(_typing: Any) -> Any:
+    """Give the numbers from 0 to 15."""
+
+    def emit(_context: Any, _builder: Any, _signature: Any, _arguments: Any) -> Any:
+        return ir.Constant(_NUMBERS, [float(n) for n in range(LANES)])
+
+    return lanes(), emit
+
+
+@intrinsic
 def load16(_typing: Any, array: Any, place: Any) -> Any:
     """Give the numbers from `place` on, of any type, as float64."""
 
@@ -94,15 +104,25 @@ def add16(_typing: Any, total: Any, values: Any) -> Any:
 
 
 @intrinsic
-def add_squares16(_typing: Any, total: Any, values: Any) -> Any:
-    """Add the squares of values to totals."""
+def add_products16(_typing: Any, total: Any, values: Any, others: Any) -> Any:
+    """Add the products of values to totals."""
 
     def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        total, values = arguments
+        total, values, others = arguments
         flags = ("contract",)
-        return builder.fadd(total, builder.fmul(values, values, flags=flags), flags=flags)
+        return builder.fadd(total, builder.fmul(values, others, flags=flags), flags=flags)
 
-    return lanes(lanes, lanes), emit
+    return lanes(lanes, lanes, lanes), emit
+
+
+@intrinsic
+def above16(_typing: Any, values: Any, limits: Any) -> Any:
+    """Tell which values are above their limit."""
+
+    def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return _word(builder, builder.fcmp_ordered(">", *arguments))
+
+    return types.int64(lanes, lanes), emit
 
 
 @intrinsic

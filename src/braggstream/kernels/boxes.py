@@ -14,7 +14,7 @@ from braggstream.kernels._jit import fast_jit, inline_jit
 from braggstream.kernels._vectors import (
     LANES,
     add16,
-    add_squares16,
+    add_products16,
     all16,
     count_bits,
     larger16,
@@ -30,8 +30,11 @@ from braggstream.kernels.layout import HEIGHT, OFFSET, START, STRIDE, WIDTH
 EXCLUDED, PEAK, BACKGROUND, IGNORED = range(4)
 """Classes of the pixels of a box."""
 
-DISC, RING = range(2)
-"""Shape of a box, as words of its rows: where peak and background are."""
+DISC, RING, INSIDE = range(3)
+"""Shape of a box, as words of its rows: where peak and background are, and all of it.
+
+Of the pixels in use: those of the peak and of the background, and all that are neither bad nor a neighbour's.
+"""
 ONCE, TWICE = range(2)
 """Marks in a box, as words of its rows: pixels in the peak of at least one, of at least two reflections."""
 
@@ -65,14 +68,15 @@ def words_of(half: int) -> int:
 
 @inline_jit
 def make_shape(radii: tuple[int, int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give disc and ring, int64[2, size * n_words], and the half-width of each row of a peak, int64[r1 + 1]."""
+    """Give the shape of a box, int64[3, size * n_words], and the half-widths of a peak's rows, int64[r1 + 1]."""
     r1, r2, r3 = radii
     size, n_words = 2 * r3 + 1, words_of(r3)
-    shape, spans = np.zeros((2, size * n_words), np.int64), np.empty(r1 + 1, np.int64)
+    shape, spans = np.zeros((3, size * n_words), np.int64), np.empty(r1 + 1, np.int64)
     for q in range(r1 + 1):
         spans[q] = int(sqrt(r1 * r1 - q * q + 0.5))
     for q in range(size):
         for p in range(size):
+            shape[INSIDE, q * n_words + p // LANES] |= 1 << (p % LANES)
             rho2 = (p - r3) * (p - r3) + (q - r3) * (q - r3)
             if rho2 <= r1 * r1:
                 shape[DISC, q * n_words + p // LANES] |= 1 << (p % LANES)
@@ -207,12 +211,14 @@ def sum_box(
     half: int,
     shape: NDArray[np.int64],
     marks: NDArray[np.int64],
+    used: NDArray[np.int64],
     sums: NDArray[np.float64],
 ) -> tuple[bool, bool, float]:
     """Sum up peak and background of a box; whether it can be used, is saturated, and its highest pixel.
 
     A pixel of the peak belongs to one reflection at most, one of the background to none.  The box is on the panel.
-    Vectors are longer than its rows; where they would end outside of the arrays, they start earlier.
+    Vectors are longer than its rows; where they would end outside of the arrays, they start earlier.  Which pixels
+    are in use is written where there is room for it.
     """
     index = place[START] + corner[1] * place[WIDTH] + corner[0]
     where = place[OFFSET] + corner[1] * place[STRIDE] + corner[0]
@@ -229,6 +235,10 @@ def sum_box(
             disc = shape[DISC, k] & ~marks[TWICE, k]
             ring = shape[RING, k] & ~(marks[ONCE, k] | is_bad)
             bad_peak |= shape[DISC, k] & is_bad
+            if used.shape[1] > 0:
+                marked = (marks[TWICE, k] & shape[DISC, k]) | (marks[ONCE, k] & ~shape[DISC, k])
+                used[DISC, k], used[RING, k] = disc, ring
+                used[INSIDE, k] = shape[INSIDE, k] & ~(marked | is_bad)
             n_peak += count_bits(disc)
             n_background += count_bits(ring)
             at = min(where + LANES * c, last_where)
@@ -237,7 +247,7 @@ def sum_box(
             of_ring = pick16(ring << shift, values, zeros)
             peak = add16(peak, pick16(disc << shift, values, zeros))
             background = add16(background, of_ring)
-            squares = add_squares16(squares, of_ring)
+            squares = add_products16(squares, of_ring, of_ring)
             highest = larger16(pick16((disc | ring) << shift, values, low), highest)
             if saturation.shape[0] > 0:
                 for p in range(LANES):
@@ -258,24 +268,18 @@ def sum_box(
 def copy_box(
     pixels: NDArray[Any],
     place: Place,
-    bad: NDArray[np.uint8],
     corner: tuple[int, int],
-    shape: NDArray[np.int64],
-    marks: NDArray[np.int64],
+    used: NDArray[np.int64],
     classes: NDArray[np.uint8],
     values: NDArray[np.float64],
 ) -> None:
     """Give the pixels of a box and their classes."""
-    index = place[START] + corner[1] * place[WIDTH] + corner[0]
     where = place[OFFSET] + corner[1] * place[STRIDE] + corner[0]
     n_words = words_of(classes.shape[0] // 2)
     for q in range(classes.shape[0]):
         for p in range(classes.shape[1]):
-            k, bit = q * n_words + p // LANES, 1 << (p % LANES)
-            in_disc, in_ring = shape[DISC, k] & bit != 0, shape[RING, k] & bit != 0
-            kind = PEAK if in_disc else BACKGROUND if in_ring else IGNORED
-            is_marked = marks[TWICE if in_disc else ONCE, k] & bit != 0
-            classes[q, p] = EXCLUDED if is_marked or bad[index + p] != 0 else kind
+            k, n = q * n_words + p // LANES, p % LANES
+            disc, ring, inside = used[DISC, k] >> n & 1, used[RING, k] >> n & 1, used[INSIDE, k] >> n & 1
+            classes[q, p] = PEAK if disc else BACKGROUND if ring else IGNORED if inside else EXCLUDED
             values[q, p] = pixels[where + p]
-        index += place[WIDTH]
         where += place[STRIDE]

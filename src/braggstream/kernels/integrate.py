@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels._jit import inline_jit, jit
+from braggstream.kernels._jit import jit
+from braggstream.kernels.box_planes import fit_background, has_steep_background, plane_in_peak, step_to_centre
 from braggstream.kernels.boxes import (
-    BACKGROUND,
-    EXCLUDED,
     MIN_ELEMENTS,
     N_BACKGROUND,
     N_PEAK,
     N_SUMS,
-    PEAK,
     SQUARES_BACKGROUND,
     SUM_BACKGROUND,
     SUM_PEAK,
@@ -37,86 +35,9 @@ INTENSITY, SIGMA, PEAK_VALUE, MEAN_BACKGROUND, FS_SHIFT, SS_SHIFT = range(6)
 N_MEASURED = 6
 
 MAX_ROUNDS = 10
-STRONG = 3.0
-"""A pixel above so many times the background may be the centre."""
 
 AHEAD = 2
 """Memory is asked for the box of so many reflections later: this is how long it takes to answer."""
-
-
-@inline_jit
-def _fit_background(classes: NDArray[np.uint8], values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Fit a·p + b·q + c to the background pixels."""
-    n, sp, sq, sv, spp, spq, sqq, spv, sqv = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    middle = (classes.shape[0] - 1) / 2.0
-    for q in range(classes.shape[0]):
-        for p in range(classes.shape[1]):
-            if classes[q, p] == BACKGROUND:
-                u, v, value = p - middle, q - middle, values[q, p]
-                n += 1
-                sp += u
-                sq += v
-                sv += value
-                spp += u * u
-                spq += u * v
-                sqq += v * v
-                spv += u * value
-                sqv += v * value
-    mean = sv / n
-    cpp, cpq, cqq = spp - sp * sp / n, spq - sp * sq / n, sqq - sq * sq / n
-    cpv, cqv = spv - sp * mean, sqv - sq * mean
-    determinant = cpp * cqq - cpq * cpq
-    if not determinant > 1e-6 * cpp * cqq:
-        return 0.0, 0.0, mean
-    a = (cpv * cqq - cqv * cpq) / determinant
-    b = (cqv * cpp - cpv * cpq) / determinant
-    return a, b, mean - a * (sp / n + middle) - b * (sq / n + middle)
-
-
-@inline_jit
-def has_steep_background(
-    classes: NDArray[np.uint8], values: NDArray[np.float64], plane: tuple[float, float, float]
-) -> bool:
-    """Tell whether the background slopes by more than a tenth of the peak's height per pixel."""
-    a, b, c = plane
-    highest, total, n = 0.0, 0.0, 0
-    for q in range(classes.shape[0]):
-        for p in range(classes.shape[1]):
-            if classes[q, p] == PEAK:
-                highest = max(highest, values[q, p])
-                total += a * p + b * q + c
-                n += 1
-    limit = abs(highest - total / n) / 10.0
-    return abs(a) > limit or abs(b) > limit
-
-
-@inline_jit
-def _step_to_centre(
-    classes: NDArray[np.uint8], values: NDArray[np.float64], plane: tuple[float, float, float]
-) -> tuple[int, int, int]:
-    """Count the strong pixels of a box, and give the way from its centre to the strongest."""
-    a, b, c = plane
-    n_strong, best, best_p, best_q = 0, -np.inf, 0, 0
-    for q in range(classes.shape[0]):
-        for p in range(classes.shape[1]):
-            value = values[q, p]
-            if classes[q, p] != EXCLUDED and value > STRONG * (a * p + b * q + c):
-                n_strong += 1
-                if value > best:
-                    best, best_p, best_q = value, p, q
-    middle = (classes.shape[0] - 1) // 2
-    return n_strong, best_p - middle, best_q - middle
-
-
-@inline_jit
-def _plane_in_peak(classes: NDArray[np.uint8], plane: tuple[float, float, float]) -> float:
-    """Sum up the background in the peak."""
-    total = 0.0
-    for q in range(classes.shape[0]):
-        for p in range(classes.shape[1]):
-            if classes[q, p] == PEAK:
-                total += plane[0] * p + plane[1] * q + plane[2]
-    return total
 
 
 @jit
@@ -157,7 +78,7 @@ def integrate(
     panels : int32[n_reflections], positions : float64[n_reflections, 2]
         Panel, fs and ss of the predictions, which lie on their panels.
     classes : uint8[n_boxes, size, size], values : float64[n_boxes, size, size], written
-        Pixels of each box, size = 2 r3 + 1; with n_boxes = 1 only of the last one.
+        Pixels of each box, size = 2 r3 + 1; with n_boxes = 1 only of the last one, where they are needed.
     planes : float64[n_boxes, 3], written
         Its background a·p + b·q + c.
     measured : float64[n_reflections, 6], written
@@ -171,7 +92,8 @@ def integrate(
     marks, sums = np.empty(shape.shape, np.int64), np.empty(N_SUMS)
     cells, starts, order, pixel = sort_into_cells(table, panels, positions)
     keeps_boxes = classes.shape[0] > 1
-    needs_box = keeps_boxes or keep_steep or centring or sloping
+    needs_words, needs_box = keep_steep or centring or sloping, keep_steep or (sloping and not centring)
+    used = np.empty((3, shape.shape[1] if needs_words else 0), np.int64)
     for rank in range(order.shape[0]):
         i = order[rank]
         panel = panels[i]
@@ -194,19 +116,17 @@ def integrate(
                 break
             mark_peaks(place, cells[panel], starts, pixel, rank, (x, y), half, shape, spans, marks)
             is_good, is_saturated, highest = sum_box(
-                pixels, place, bad, saturation, levels[0, panel], corner, half, shape, marks, sums
+                pixels, place, bad, saturation, levels[0, panel], corner, half, shape, marks, used, sums
             )
-            if is_good and needs_box:
-                copy_box(pixels, place, bad, corner, shape, marks, classes[box], values[box])
             if not is_good:
                 break
             if sloping:
-                plane = _fit_background(classes[box], values[box])
+                plane = fit_background(pixels, place, corner, half, used)
             else:
                 plane = (0.0, 0.0, sums[SUM_BACKGROUND] / sums[N_BACKGROUND])
             if not centring or n_rounds == MAX_ROUNDS:
                 break
-            n_more, step_x, step_y = _step_to_centre(classes[box], values[box], plane)
+            n_more, step_x, step_y = step_to_centre(pixels, place, corner, half, used, plane)
             n_strong += n_more
             n_rounds += 1
             if n_strong < 2 or n_more == 0 or (step_x == 0 and step_y == 0):
@@ -220,6 +140,8 @@ def integrate(
                 break
         if not is_good:
             continue
+        if needs_box:
+            copy_box(pixels, place, corner, used, classes[box], values[box])
         is_steep = sloping and not centring and not keep_steep
         if is_steep and has_steep_background(classes[box], values[box], plane):
             continue
@@ -231,7 +153,7 @@ def integrate(
         mean = sums[SUM_BACKGROUND] / sums[N_BACKGROUND]
         total = sums[SUM_PEAK] - sums[N_PEAK] * mean
         if sloping:
-            total = sums[SUM_PEAK] - _plane_in_peak(classes[box], plane)
+            total = sums[SUM_PEAK] - plane_in_peak(half, used, plane)
         variance = max(sums[SQUARES_BACKGROUND] / sums[N_BACKGROUND] - mean * mean, 0.0)
         gain = levels[1, panel]
         poisson = gain * total

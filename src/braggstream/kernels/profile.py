@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.kernels._jit import jit
+from braggstream.kernels.box_planes import has_steep_background
 from braggstream.kernels.boxes import BACKGROUND, EXCLUDED, PEAK
 from braggstream.kernels.integrate import (
     GOOD,
@@ -18,7 +19,6 @@ from braggstream.kernels.integrate import (
     REJECTED,
     SATURATED,
     SIGMA,
-    has_steep_background,
 )
 
 MIN_CONTRAST = 10.0
