@@ -44,7 +44,7 @@ def rank_best(
 ) -> None:
     """Write the numbers of the largest of the first `counts[which]` values, in order.
 
-    Each thread counts how many are before one of them, which tells its place; of equals, the smaller number comes first.
+    Each thread counts how many come before one of them, its place; of equals, the smaller number comes first.
     """
     tile = cuda.shared.array(TILE, np.float32)
     tile_numbers = cuda.shared.array(TILE, np.int32)
