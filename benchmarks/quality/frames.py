@@ -28,6 +28,7 @@ from braggstream.model.settings import PeakSettings
 from braggstream.simulate.frames import SimulatedFrame, Simulator
 from braggstream.simulate.settings import BeamSettings, CrystalSettings, SampleSettings, SimulationSettings
 from braggstream.steps.peaks import make_peak_finder
+from braggstream.steps.spot_centres import at_spot_centres
 from braggstream.steps.view import PeakView
 
 PHOTONS = {
@@ -50,6 +51,8 @@ class FrameMaker:
     seed: int
     strength: float = 1.0
     """Multiplies the set's photons."""
+    at_centres: bool = True
+    """Fit the centres of spots, as the recipe does; otherwise positions are those of the search."""
     simulator: Simulator = field(init=False)
     _stills: dict[int, Still] = field(init=False, default_factory=dict)
 
@@ -89,6 +92,8 @@ class FrameMaker:
         if number not in self._stills:
             frame, made = self.frame(number)
             view = PeakView.of(frame, self._find_peaks(frame), BANDWIDTH)
+            if self.at_centres:
+                view = at_spot_centres(frame, view)
             self._stills[number] = Still(view=view, lattices=made.truth.lattices)
         return self._stills[number]
 
@@ -107,6 +112,9 @@ def main() -> None:
     parser.add_argument("--sets", default="*", help="names of sets, with * and ?, separated by commas")
     parser.add_argument("--frames", type=int, default=40, help="frames of each set")
     parser.add_argument("--strength", type=float, default=1.0, help="photons, in parts of the usual ones")
+    parser.add_argument(
+        "--listed", action="store_true", help="with the positions of the search, without fitted centres"
+    )
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other frames")
     chosen = parser.parse_args()
     print(f"asked of frames with {MANY_PEAKS} peaks: {ASKED_MISORIENTATION} deg, length {ASKED_CELL_ERROR}")
@@ -114,7 +122,9 @@ def main() -> None:
         wanted = any(fnmatch(frame_set.name, pattern) for pattern in chosen.sets.split(","))
         if not wanted or frame_set.name not in PHOTONS:
             continue
-        maker = FrameMaker(frame_set=frame_set, seed=chosen.seed, strength=chosen.strength)
+        maker = FrameMaker(
+            frame_set=frame_set, seed=chosen.seed, strength=chosen.strength, at_centres=not chosen.listed
+        )
         n_peaks = np.array([len(maker.still(number).view) for number in range(chosen.frames)])
         print(f"{frame_set.name}: {np.median(n_peaks):.0f} peaks, {(n_peaks >= MANY_PEAKS).sum()} frames with many")
         for kind, method in METHODS.items():

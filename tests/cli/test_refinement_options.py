@@ -83,6 +83,8 @@ def test_records_need_the_group_of_all_panels(tmp_path):
     words = ["-i", "-", "-o", "o.stream", "-g", str(geometry), "--mille", "--max-mille-level=-3"]
     geometry.write_text(SMALL_GEOMETRY)
     session = understand(words)
+    assert session.settings.indexing.spot_centres
+    assert not understand([*words, "--no-spot-centres"]).settings.indexing.spot_centres
     assert session.settings.calibration.max_level == 1
     assert session.output.mille_file == "mille-data.bin"
     geometry.write_text(SMALL_GEOMETRY + "group_half = p\n")

@@ -157,3 +157,32 @@ def test_without_pixels_there_are_no_peaks(golden):
     (result,) = run(golden, "single", chosen, [hit_number(golden, "single")])
     assert len(result.peaks) == 0
     assert result.crystals == ()
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["single", "multi"])
+def test_centres_of_spots_are_for_lattices_and_the_list_stays(golden, name):
+    indexing = settings_for(golden, name).indexing
+    listed = run(golden, name, settings_for(golden, name, indexing=replace(indexing, spot_centres=False)))
+    moved = 0
+    for ours, plain in zip(results(golden, name), listed, strict=True):
+        for column in ("panel", "fs", "ss", "intensity"):
+            assert (getattr(ours.peaks, column) == getattr(plain.peaks, column)).all()
+        assert (ours.peak_inverse_d == plain.peak_inverse_d).all()
+        assert ours.peak_resolution == plain.peak_resolution
+        for crystal, other in zip(ours.crystals, plain.crystals, strict=True):
+            moved += bool((crystal.reciprocal_axes != other.reciprocal_axes).any())
+    assert moved == {"single": 8, "multi": 10}[name]
+
+
+@pytest.mark.golden
+def test_without_refinement_positions_are_the_list_s(golden):
+    indexing = replace(settings_for(golden, "single").indexing, refine=False)
+    number = [hit_number(golden, "single")]
+    axes = [
+        run(golden, "single", settings_for(golden, "single", indexing=chosen), number)[0]
+        .crystals[0]
+        .reciprocal_axes
+        for chosen in (indexing, replace(indexing, spot_centres=False))
+    ]
+    assert (axes[0] == axes[1]).all()

@@ -118,6 +118,7 @@ def _indexing(options: dict[str, Any], geometry: Geometry) -> IndexingSettings:
         check_cell=not options["no_check_cell"],
         check_peaks=not options["no_check_peaks"],
         refine=not options["no_refine"],
+        spot_centres=not options["no_spot_centres"],
         moves_detector=options["refine_detector_shift"],
         retry=not options["no_retry"],
         multi=options["multi"],

@@ -206,6 +206,8 @@ class IndexingSettings:
     check_cell: bool = True
     check_peaks: bool = True
     refine: bool = True
+    spot_centres: bool = True
+    """Find and refine lattices with fitted centres of spots; the list of peaks stays (off: `--no-spot-centres`)."""
     moves_detector: bool = False
     """Refine the detector's shift in x and y for each crystal as well (`--refine-detector-shift`)."""
     retry: bool = True

@@ -1,9 +1,9 @@
 """What happens to one frame.  This is the page that everyone reads; each line has a floor of its own below.
 
-find peaks -> is it a hit? -> index -> profile radius -> resolution -> predict -> integrate
+find peaks -> is it a hit? -> centres of spots -> index -> profile radius -> resolution -> predict -> integrate
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
@@ -14,8 +14,9 @@ from braggstream.model.frame import Frame
 from braggstream.model.geometry import Geometry
 from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.model.result import FrameResult
-from braggstream.model.settings import Settings
+from braggstream.model.settings import IndexingSettings, Settings
 from braggstream.steps.indexing import IndexingOutcome, make_lattice_finder
+from braggstream.steps.indexing.methods import NO_INDEXING
 from braggstream.steps.integration import make_integrator
 from braggstream.steps.peaks import make_peak_finder
 from braggstream.steps.prediction import predict_reflections
@@ -39,6 +40,7 @@ class Recipe:
         self._settings = settings
         self._find_peaks = make_peak_finder(settings.peaks)
         self._find_lattices = make_lattice_finder(settings.indexing)
+        self._find_centres = _make_centre_finder(settings.indexing)
         self._integrate = make_integrator(settings.integration)
         self._offset = geometry.offset
         self._find_offsets = _make_offset_finder(settings)
@@ -49,7 +51,7 @@ class Recipe:
         clock = _Clock()
         with clock.step("peaks"):
             peaks = self._find_peaks(frame)
-            view = PeakView.of(frame, peaks, self._bandwidth)
+            listed = view = PeakView.of(frame, peaks, self._bandwidth)
         is_hit = len(peaks) >= self._settings.peaks.min_peaks
         found = IndexingOutcome()
         crystals: tuple[Crystal, ...] = ()
@@ -58,6 +60,7 @@ class Recipe:
         calibration = b""
         if is_hit:
             with clock.step("indexing"):
+                view = self._find_centres(frame, listed)
                 found = self._find_lattices(view)
             if self._find_offsets is not None and frame.identity.serial % self._settings.geometry.ask_every == 0:
                 with clock.step("geometry"):
@@ -80,8 +83,8 @@ class Recipe:
             average_camera_length=frame.detector.average_camera_length,
             headers=frame.headers,
             peaks=peaks,
-            peak_inverse_d=view.inverse_d,
-            peak_resolution=peak_resolution(view.inverse_d),
+            peak_inverse_d=listed.inverse_d,
+            peak_resolution=peak_resolution(listed.inverse_d),
             is_hit=is_hit,
             indexed_by=found.indexed_by,
             n_tries=found.n_tries,
@@ -117,6 +120,15 @@ class Recipe:
             profile_radius=crystal.profile_radius * (OVERPREDICTION if chosen.overpredict else 1.0),
         )
         return replace(crystal, reflections=reflections)
+
+
+def _make_centre_finder(settings: IndexingSettings) -> Callable[[Frame, PeakView], PeakView]:
+    """Make what moves peaks to the centres of their spots, if lattices are refined; only then it is loaded."""
+    if not (settings.refine and settings.spot_centres) or settings.methods == (NO_INDEXING,):
+        return lambda _frame, view: view
+    from braggstream.steps.spot_centres import at_spot_centres
+
+    return at_spot_centres
 
 
 def _make_recorder(geometry: Geometry, settings: Settings) -> "Recorder | None":
