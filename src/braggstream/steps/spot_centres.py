@@ -4,8 +4,6 @@ The centroid of the pixels above a search's limit, background included, is furth
 has to be: 0.26 pixels instead of 0.16 for a spot of 80 photons on the simulator's usual background.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from braggstream.kernels.spot_centres import centre_spots
@@ -23,5 +21,4 @@ def at_spot_centres(frame: Frame, view: PeakView) -> PeakView:
     peaks[:] = listed.fs, listed.ss, listed.intensity
     centre_spots(frame.pixels, frame.panel_table, frame.bad, detector.adu_per_photon, listed.panel, peaks, centres)
     fs, ss = centres
-    moved = PeakTable(panel=listed.panel, fs=fs, ss=ss, intensity=listed.intensity)
-    return replace(view, peaks=moved, q=detector.scattering_vectors(listed.panel, fs, ss, view.wavelength))
+    return view.with_peaks(PeakTable(panel=listed.panel, fs=fs, ss=ss, intensity=listed.intensity))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.kernels.scattering import scattering_vectors
 from braggstream.model.detector import Detector
 from braggstream.model.frame import Frame, FrameIdentity
 from braggstream.model.peaks import PeakTable
@@ -28,10 +29,9 @@ class PeakView:
     @classmethod
     def of(cls, frame: Frame, peaks: PeakTable, bandwidth: float) -> "PeakView":
         """Place the peaks of a frame in reciprocal space."""
-        q = frame.detector.scattering_vectors(peaks.panel, peaks.fs, peaks.ss, frame.wavelength)
         return cls(
             peaks=peaks,
-            q=q,
+            q=_placed(peaks, frame.detector, frame.wavelength),
             detector=frame.detector,
             wavelength=frame.wavelength,
             bandwidth=bandwidth,
@@ -46,6 +46,16 @@ class PeakView:
         """1/d of each peak, float64[n] [Å⁻¹]."""
         return np.sqrt(np.einsum("ij,ij->i", self.q, self.q))
 
+    def with_peaks(self, peaks: PeakTable) -> "PeakView":
+        """Put other peaks in the place of these."""
+        return replace(self, peaks=peaks, q=_placed(peaks, self.detector, self.wavelength))
+
     def take(self, index: NDArray) -> "PeakView":
         """Select peaks by index or by a boolean array."""
         return replace(self, peaks=self.peaks.take(index), q=self.q[index])
+
+
+def _placed(peaks: PeakTable, detector: Detector, wavelength: float) -> NDArray[np.float64]:
+    q = np.empty((len(peaks), 3))
+    scattering_vectors(detector.poses, peaks.panel, peaks.fs, peaks.ss, wavelength, q)
+    return q
