@@ -219,7 +219,9 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         option("--max-indexer-threads", "ignored", "every method takes one thread", argument="N"),
         option("--wavelength-estimate", "number", "a frame 10 % off gives a warning [m]", argument="M"),
         option("--camera-length-estimate", "number", "a frame 10 % off gives a warning [m]", argument="M"),
-        off("--no-spot-centres", "refine with positions as the peak search gives them, as CrystFEL does"),
+        off(
+            "--no-spot-centres", "refine with positions as the search lists them (beyond CrystFEL: fitted centres)"
+        ),
         off("--refine-detector-shift", "refine the detector's shift for each crystal, too (beyond CrystFEL)"),
         off("--mille", "write Millepede records, for the calibration of the geometry"),
         option("--mille-file", "text", "name of their file", default="mille-data.bin", argument="FILE"),

@@ -51,7 +51,7 @@ class Recipe:
         clock = _Clock()
         with clock.step("peaks"):
             peaks = self._find_peaks(frame)
-            listed = view = PeakView.of(frame, peaks, self._bandwidth)
+            listed = PeakView.of(frame, peaks, self._bandwidth)
         is_hit = len(peaks) >= self._settings.peaks.min_peaks
         found = IndexingOutcome()
         crystals: tuple[Crystal, ...] = ()
@@ -67,7 +67,7 @@ class Recipe:
                     asked = self._find_offsets(found.crystals, view)
                     offsets = tuple(estimate.seen_from(self._offset) for estimate in asked)
             with clock.step("prediction"):
-                crystals = tuple(self._measure(crystal, view, warnings) for crystal in found.crystals)
+                crystals = tuple(self._measure(crystal, listed, warnings) for crystal in found.crystals)
             if crystals and not self._settings.integration.cell_parameters_only:
                 with clock.step("integration"):
                     crystals, complaints = self._integrate(frame, crystals)
