@@ -105,7 +105,7 @@ def test_golden_frames_from_stream_to_list_and_back(golden, tmp_path):
         for crystal, other in zip(result.crystals, repeated.crystals, strict=True):
             # The stream file holds seven decimals in 1/nm.
             assert np.allclose(crystal.reciprocal_axes, other.reciprocal_axes, atol=6e-9, rtol=0)
-            # The rounding may decide whether a peak counts for the profile radius, and so a reflection at its limit.
+            # The rounding may decide whether a peak counts for the profile radius, and so about a reflection.
             only_one = {*map(tuple, crystal.reflections.hkl)} ^ {*map(tuple, other.reflections.hkl)}
             assert len(only_one) <= 0.01 * len(crystal.reflections)
             n_crystals += 1
