@@ -3,15 +3,16 @@
 `import braggstream as bs` gives what `braggstream.api` lists; it is imported when the first name is used.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes a while to import, and until `__main__` is run Ctrl-C gives a traceback.
 if TYPE_CHECKING:
+    from typing import Any
+
     from braggstream.api import *  # noqa: F403
 
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if not name.startswith("_"):
         from importlib import import_module
 
