@@ -40,7 +40,7 @@ def test_workers_that_come_later_have_the_present_adjustments(tmp_path):
     with SessionProcess(tmp_path, names=names, move_after=10, run={"n_workers": 2}) as session:
         for n_done in (12, 32):
             eventually(lambda n=n_done: len(session.names()) > n)
-            os.kill(session.workers()[0], signal.SIGKILL)
+            session.kill_a_worker()
         eventually(lambda: len(session.names()) > 52)
         server = next(pid for pid in descendants(session.process.pid) if pid not in session.workers())
         os.kill(server, signal.SIGKILL)

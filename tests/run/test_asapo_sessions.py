@@ -52,7 +52,7 @@ class AsapoSession(SessionProcess):
             "beamtime": BEAMTIME,
             "source": SOURCE,
         }
-        options = {"group": "online", "no_data_timeout_s": 0.4, "timeout_s": 0.1, "resend_delay_s": 1.0, **chosen}
+        options = {"group": "online", "no_data_timeout_s": 1.5, "timeout_s": 0.1, "resend_delay_s": 1.0, **chosen}
         more = {} if rules is None else {"rules": rules}
         super().__init__(
             folder,
@@ -67,9 +67,9 @@ class AsapoSession(SessionProcess):
         text = self.chunks.read_text() if self.chunks.exists() else ""
         return [(stream, int(number)) for number, stream, _ in ORIGIN.findall(text)]
 
-    def ended(self, timeout_s=20.0):
+    def ended(self):
         """Wait for the end; gives exit status and summary."""
-        status = self.wait(timeout_s)
+        status = self.wait()
         return status, json.loads(self.summary.read_text())
 
 
@@ -80,7 +80,7 @@ def numbered(stream, n):
 def test_streams_are_read_in_the_order_of_their_creation_and_new_ones_as_they_come(tmp_path, service, sender):
     send(sender, "z first", range(1, 6))
     send(sender, "a/second", range(1, 6))
-    with AsapoSession(tmp_path, service, n_workers=1, no_data_timeout_s=1.5) as session:
+    with AsapoSession(tmp_path, service, n_workers=1, no_data_timeout_s=4.0) as session:
         eventually(lambda: len(session.messages()) == 10)
         assert session.messages() == numbered("z first", 5) + numbered("a/second", 5)
         send(sender, "third", range(1, 4))
@@ -90,7 +90,7 @@ def test_streams_are_read_in_the_order_of_their_creation_and_new_ones_as_they_co
     assert sorted(session.messages()[10:]) == [("third", 1), ("third", 2), ("third", 3), ("z first", 6)]
     assert summary["frames"]["received"] == summary["frames"]["written"] == 14
     assert summary["asapo"]["streams"]["z first"] == {"taken": 6, "highest": 6}
-    assert "No message for 1.5 s (--no-data-timeout): ending." in session.text
+    assert "No message for 4 s (--no-data-timeout): ending." in session.text
 
 
 def test_a_finished_stream_ends_the_session_at_once(tmp_path, service, sender):
@@ -120,24 +120,26 @@ def test_an_empty_stream_ends_the_session_unless_it_is_waited_for(tmp_path, serv
     with AsapoSession(tmp_path, service, stream="late", no_data_timeout_s=0.3) as session:
         assert session.wait() == 5
         assert "No message for 0.3 s" in session.text
-    with AsapoSession(tmp_path, service, stream="late", no_data_timeout_s=0.3, wait_for_stream=True) as session:
+    with AsapoSession(tmp_path, service, stream="late", wait_for_stream=True) as session:
         eventually(lambda: "Reading stream late" in session.text)
         with pytest.raises(AssertionError):
-            eventually(lambda: session.process.poll() is not None, 0.6)
+            eventually(lambda: session.process.poll() is not None, 2.5)
         send(sender, "late", [1, 2])
         assert session.wait() == 0
         assert session.messages() == numbered("late", 2)
 
 
 def test_sessions_of_one_group_share_the_frames(tmp_path, service, sender):
-    send(sender, "run1", range(1, 61), name="slow:0.02")
-    sender.finish("run1", 60)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+    options = {"n_workers": 1, "acks": True, "stream": "run1", "wait_for_stream": True, "no_data_timeout_s": 60.0}
     with (
-        AsapoSession(tmp_path / "a", service, n_workers=1, acks=True) as one,
-        AsapoSession(tmp_path / "b", service, n_workers=1, acks=True) as two,
+        AsapoSession(tmp_path / "a", service, **options) as one,
+        AsapoSession(tmp_path / "b", service, **options) as two,
     ):
+        eventually(lambda: all("Reading stream run1" in session.text for session in (one, two)))
+        send(sender, "run1", range(1, 61), name="slow:0.05")
+        sender.finish("run1", 60)
         assert one.wait() == two.wait() == 0
     assert sorted(one.messages() + two.messages()) == numbered("run1", 60)
     assert min(len(one.messages()), len(two.messages())) > 5
@@ -151,7 +153,7 @@ def test_killed_workers_lose_nothing(tmp_path, service, sender):
     with AsapoSession(tmp_path, service, acks=True, resend_delay_s=60.0, n_workers=2) as session:
         for n_done in (5, 20, 35, 50):
             eventually(lambda n=n_done: len(session.messages()) > n and len(session.workers()) == 2)
-            os.kill(session.workers()[0], signal.SIGKILL)
+            session.kill_a_worker()
         status, summary = session.ended()
     assert status == 0, session.text
     assert sorted(session.messages()) == numbered("run1", 80)
@@ -161,7 +163,7 @@ def test_killed_workers_lose_nothing(tmp_path, service, sender):
 
 
 def test_a_killed_session_goes_on_without_loss_and_without_doubles(tmp_path, service, sender):
-    send(sender, "run1", range(1, 61), name="slow:0.03")
+    send(sender, "run1", range(1, 61), name="slow:0.06")
     sender.finish("run1", 60)
     options = {"acks": True, "n_workers": 2, "output": {"append": True}}
     with AsapoSession(tmp_path, service, **options) as session:
@@ -216,7 +218,7 @@ def test_what_comes_again_is_not_processed_again(tmp_path, service, sender):
 
 
 def test_a_stopped_session_hands_back_what_it_has_not_processed(tmp_path, service, sender):
-    send(sender, "run1", range(1, 31), name="slow:0.05")
+    send(sender, "run1", range(1, 31), name="slow:0.2")
     sender.finish("run1", 30)
     with AsapoSession(tmp_path, service, n_workers=1) as session:
         eventually(lambda: len(session.messages()) > 3)
@@ -225,14 +227,14 @@ def test_a_stopped_session_hands_back_what_it_has_not_processed(tmp_path, servic
         first = session.messages()
     with AsapoSession(tmp_path, service, n_workers=4) as session:
         assert session.wait() == 0
-    assert len(first) < 20
+    assert len(first) < 30
     assert sorted(session.messages()) == numbered("run1", 30)
 
 
 def test_an_outage_is_ridden_out(tmp_path, service, sender):
-    send(sender, "run1", range(1, 41), name="slow:0.02")
+    send(sender, "run1", range(1, 41), name="slow:0.08")
     sender.finish("run1", 40)
-    with AsapoSession(tmp_path, service, n_workers=1, acks=True, no_data_timeout_s=0.3) as session:
+    with AsapoSession(tmp_path, service, n_workers=1, acks=True) as session:
         eventually(lambda: len(session.messages()) > 5)
         service.stop()
         eventually(lambda: "is away (" in session.text)
@@ -248,7 +250,7 @@ def test_an_outage_is_ridden_out(tmp_path, service, sender):
 def test_a_service_that_is_not_there_yet_is_waited_for(tmp_path, service, sender):
     send(sender, "run1", [1])
     service.stop()
-    with AsapoSession(tmp_path, service, no_data_timeout_s=0.2) as session:
+    with AsapoSession(tmp_path, service) as session:
         eventually(lambda: "is away (" in session.text)
         service.start()
         assert session.wait() == 0

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from session_fakes.fake_processor import is_work_hit
+from braggstream.run.sampling import MIN_WAITING
+from session_fakes.fake_processor import LENGTH_OF_BURSTS, is_burst_hit, is_work_hit
 from session_fakes.senders import Publisher, Pusher
-from session_fakes.session_process import SessionProcess, eventually, is_running
+from session_fakes.session_process import SessionProcess, eventually
 
 pytestmark = pytest.mark.system
 
@@ -28,7 +29,7 @@ def check_ledger(summary):
 
 
 def test_broadcast_that_is_too_fast_is_sampled_without_bias(tmp_path):
-    """One worker takes 8 ms a frame, 2 ms apart they come: about a quarter is processed, and it is a fair one."""
+    """One worker takes 8 ms a frame, 2 ms apart they come: a quarter at most is processed, and it is a fair one."""
     numbers = range(1, 1201)
     with (
         Publisher([f"work:{n}" for n in numbers], pause_s=0.002) as sender,
@@ -38,14 +39,14 @@ def test_broadcast_that_is_too_fast_is_sampled_without_bias(tmp_path):
             run={"n_workers": 1, "when_behind": "sample"},
         ) as session,
     ):
-        eventually(lambda: len(sender.sent) == len(numbers))
-        eventually(lambda: "work:1200" in session.names())
+        session.wait_until_settled(len(numbers))
         assert "sampled out (" in session.text and "% processed; hit rate of all " in session.text
         status, summary = session.stop()
     frames = check_ledger(summary)
     assert status == 0 and frames["lost"] == frames["failed"] == 0
     assert frames["received"] == frames["sent"] == len(numbers)
-    assert 100 < frames["written"] < 900
+    assert frames["written"] >= MIN_WAITING  # What waits is processed in the end, however slow the worker was.
+    assert frames["sampled_out"] > 0
     assert summary["fraction_processed"] == pytest.approx(frames["written"] / len(numbers))
     true_rate = sum(map(is_work_hit, numbers)) / len(numbers)
     found_rate = summary["hits"] / summary["processed"]
@@ -62,13 +63,22 @@ def test_bursts_of_hits_that_take_longer_do_not_distort_the_rate(tmp_path):
             run={"n_workers": 1, "when_behind": "sample"},
         ) as session,
     ):
-        eventually(lambda: len(sender.sent) == 2000 and "burst:1999" in session.names())
+        session.wait_until_settled(2000)
         _, summary = session.stop()
         check_ledger(summary)
-    assert summary["frames"]["sampled_out"] > 300
-    assert summary["hits"] / summary["processed"] < 0.45
-    assert summary["rates_of_all_frames"]["hits"] == pytest.approx(0.5, abs=0.05)
-    assert f"hit rate of all {100 * summary['rates_of_all_frames']['hits']:.1f}%" in session.text
+        processed = sorted(int(name[6:]) for name in session.names())
+    found = summary["rates_of_all_frames"]["hits"]
+    assert summary["frames"]["sampled_out"] > 0 and summary["frames"]["written"] >= MIN_WAITING
+    assert summary["hits"] / summary["processed"] < found
+    # Half-way between two frames, what is known of the one gives way to what is known of the other.
+    between = [(b - a, is_burst_hit(a), is_burst_hit(b)) for a, b in pairwise(processed)]
+    n_covered = processed[-1] - processed[0]
+    assert found == pytest.approx(sum(gap * (one + other) / 2 for gap, one, other in between) / n_covered)
+    # Where a burst begins or ends is known as well as the gap there allows.
+    doubt = sqrt(sum(gap**2 / 12 for gap, one, other in between if one != other)) / n_covered
+    if max(gap for gap, *_ in between) < LENGTH_OF_BURSTS:
+        assert found == pytest.approx(0.5, abs=0.02 + 4.0 * doubt)
+    assert f"hit rate of all {100 * found:.1f}%" in session.text
 
 
 def test_newest_frames_are_processed_first(tmp_path):
@@ -80,12 +90,15 @@ def test_newest_frames_are_processed_first(tmp_path):
             run={"n_workers": 1, "when_behind": "sample"},
         ) as session,
     ):
-        eventually(lambda: len(sender.sent) == 400 and "work:400" in session.names())
+        session.wait_until_settled(400)
         order = [int(name[5:]) for name in session.names()]
-        # While they come, a frame that is written is younger than the one before; what waited comes after the last.
-        before_last = order[: order.index(400)]
-        assert sum(b > a for a, b in pairwise(before_last)) > 0.8 * len(before_last)
         session.stop()
+    # The last one does not wait for those that came before it, ...
+    assert order[-1] != 400
+    # ... and neither does any other: when it is processed, what waits is older, and comes later, the newest first.
+    for place, number in enumerate(order):
+        waiting = [other for other in order[place:] if other < number]
+        assert waiting == sorted(waiting, reverse=True)
 
 
 def test_slow_workers_let_a_pushing_sender_wait(tmp_path):
@@ -116,7 +129,7 @@ def test_fifty_killed_workers_and_every_frame_is_accounted_for(tmp_path):
         while len(killed) < 50:
             due = 90 * len(killed)
             eventually(lambda due=due: session.chunks.exists() and n_chunks(session.chunks) >= due)
-            alive = [pid for pid in session.workers() if pid not in killed and is_running(pid)]
+            alive = [pid for pid in session.workers() if pid not in killed]
             if alive:
                 pid = chance.choice(alive)
                 os.kill(pid, signal.SIGKILL)

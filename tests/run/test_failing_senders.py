@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from session_fakes.raw_sender import RawPusher
+from session_fakes.raw_sender import PATIENCE_S, RawPusher
 from session_fakes.senders import Pusher
 from session_fakes.session_process import SessionProcess, eventually
 
@@ -52,10 +52,13 @@ def test_sender_that_dribbles_holds_nothing_else_up(tmp_path):
         sender.accept()
         sender.send(payload("fast", 100))
         eventually(lambda: session.names() == ["fast"])
-        n_lines = session.text.count("images processed")
-        sender.send_slowly(payload("late", 20_000), step=400, pause_s=0.02)
+        n_lines, late = session.text.count("images processed"), payload("late")
+        sender.begin(len(late))
+        # The session goes on meanwhile, and tells how far it is.
+        n_sent = sender.dribble(late, 100, lambda: session.text.count("images processed") > n_lines + 1)
+        assert session.names() == ["fast"]
+        sender.link.sendall(late[n_sent:])
         eventually(lambda: session.names() == ["fast", "late"])
-        assert session.text.count("images processed") > n_lines  # The session went on meanwhile.
         assert session.stop()[1]["frames"]["written"] == 2
 
 
@@ -78,7 +81,7 @@ def test_claimed_sizes_take_no_memory(tmp_path, n_bytes):
 def test_bytes_that_are_no_protocol(tmp_path):
     with RawPusher() as sender, session_of(tmp_path, sender) as session:
         for nonsense in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 64, struct.pack(">Q", 0) * 50):
-            sender.server.settimeout(20)
+            sender.server.settimeout(PATIENCE_S)
             link, _ = sender.server.accept()
             link.sendall(nonsense)
             link.close()

@@ -131,7 +131,11 @@ def test_what_was_asked_for_is_taken_after_the_stop(tmp_path):
     """The sender answers when the session has begun to stop."""
     with (
         StopHearingReplier(["a", "b"]) as sender,
-        SessionProcess(tmp_path, zmq={"endpoint": sender.endpoint, "request": "next"}) as session,
+        SessionProcess(
+            tmp_path,
+            zmq={"endpoint": sender.endpoint, "request": "next"},
+            constants={"run.intake.LAST_REPLIES_S": 20.0},
+        ) as session,
     ):
         sender.session = session
         eventually(lambda: len(sender.requests) == N_QUESTIONS)

@@ -15,6 +15,8 @@ from braggstream.model.errors import DecodeError, MissingDataError, UserError
 from braggstream.model.frame import FileSlot
 from braggstream.run.processor import Unwarmed
 
+LENGTH_OF_BURSTS = 100
+
 
 class FakeProcessor:
     usual_pixel_types = ("int32",)
@@ -30,7 +32,7 @@ class FakeProcessor:
 
     def warm_up(self, pixel_types, after_each):
         if self.setup.geometry.path == "slow.geom":
-            time.sleep(60)
+            time.sleep(600)
         for name in pixel_types:
             if name == "complex64":
                 raise TypeError("no such kernel")
@@ -56,6 +58,7 @@ class FakeProcessor:
         if word == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif word in ("hang", "slow"):
+            os.write(2, f"working on {name}\n".encode())
             time.sleep(float(rest or 600))
         elif word == "bad":
             raise DecodeError("not a frame")
@@ -117,7 +120,7 @@ def announced_chunk(line, origin):
 
 def is_burst_hit(number):
     """A hundred hits, a hundred blank frames, and so on."""
-    return number // 100 % 2 == 0
+    return number // LENGTH_OF_BURSTS % 2 == 0
 
 
 def reciprocal_axes(serial):

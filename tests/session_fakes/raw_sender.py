@@ -4,6 +4,8 @@ import socket
 import struct
 import time
 
+PATIENCE_S = 60.0
+"""Longest wait for the session, which may have to wait for a processor itself."""
 GREETING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\0" + b"NULL".ljust(20, b"\0") + b"\0" * 32
 
 
@@ -35,12 +37,12 @@ class RawPusher:
 
     def accept(self):
         """Shake hands with the next one that wants frames; a session first tries the address with another kind."""
-        self.server.settimeout(20)
+        self.server.settimeout(PATIENCE_S)
         if self.link is not None:
             self.link.close()
         while True:
             self.link, _ = self.server.accept()
-            self.link.settimeout(20)
+            self.link.settimeout(PATIENCE_S)
             try:
                 self.link.sendall(GREETING)
                 self.receive(64)
@@ -69,11 +71,15 @@ class RawPusher:
         self.begin(len(payload))
         self.link.sendall(payload)
 
-    def send_slowly(self, payload, step, pause_s):
-        self.begin(len(payload))
-        for start in range(0, len(payload), step):
-            self.link.sendall(payload[start : start + step])
-            time.sleep(pause_s)
+    def dribble(self, payload, step, is_enough):
+        """Send a part of a message in small pieces until it is enough; gives how much that was."""
+        n_sent = 0
+        while not is_enough():
+            assert n_sent + step < len(payload)
+            self.link.sendall(payload[n_sent : n_sent + step])
+            n_sent += step
+            time.sleep(0.02)
+        return n_sent
 
     def close(self):
         if self.link is not None:

@@ -27,7 +27,7 @@ class Sender(threading.Thread):
 
     def __exit__(self, *_):
         self.is_ending.set()
-        self.join(10)
+        self.join(60)
         self.socket.close()
         self.context.term()
         assert self.error is None, self.error

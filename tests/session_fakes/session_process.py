@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).with_name("session_script.py")
 CHUNK = re.compile(r"^frame (\S+) serial (\d+) worker (\d+) ", re.MULTILINE)
 
 
-def eventually(condition, timeout_s=60.0):
+def eventually(condition, timeout_s=120.0):
     """Wait until a condition holds, and give its value."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -86,13 +86,19 @@ class SessionProcess:
     def names(self):
         return [name for name, _ in self.written()]
 
+    def kill_a_worker(self):
+        """Kill one of the workers, and wait until it is dead, so that it is not taken for a living one."""
+        pid = eventually(self.workers)[0]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_running(pid))
+
     def workers(self):
-        """Process ids of the workers."""
+        """Process ids of the workers, without those that have died and are not buried yet."""
         found = []
-        for pid in descendants(self.process.pid):
+        for pid in filter(is_running, descendants(self.process.pid)):
             try:
                 name = Path(f"/proc/{pid}/comm").read_text().strip()
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue
             if name.startswith("braggstream-w"):
                 found.append(pid)
@@ -100,6 +106,11 @@ class SessionProcess:
 
     def wait_until_warm(self):
         eventually(lambda: "ready after" in self.text)
+
+    def wait_until_settled(self, n_frames):
+        """Wait until so many frames have been received, and none of them waits or is being processed."""
+        row = re.compile(rf"^Frames: {n_frames} received(?!.* in flight).*$", re.MULTILINE)
+        eventually(lambda: row.search(self.text))
 
     def send(self, number=signal.SIGINT):
         self.process.send_signal(number)
@@ -112,7 +123,7 @@ class SessionProcess:
         self.send(number)
         return self.wait()
 
-    def wait(self, timeout_s=20.0):
+    def wait(self, timeout_s=60.0):
         return self.process.wait(timeout_s)
 
     def stop(self):

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from braggstream.model.errors import BraggstreamError
@@ -72,9 +73,25 @@ class Mover(Watcher):
 
 
 def run(
-    chunks, *, zmq=None, asapo=None, names=None, output=None, run=None, geometry="", move_after=None, rules=None
+    chunks,
+    *,
+    zmq=None,
+    asapo=None,
+    names=None,
+    output=None,
+    run=None,
+    geometry="",
+    move_after=None,
+    rules=None,
+    constants=None,
 ):
-    """Run with the fake processor; gives the exit status."""
+    """Run with the fake processor; gives the exit status.
+
+    `constants` are numbers of the package with other values, such as `run.intake.LAST_REPLIES_S`.
+    """
+    for name, value in (constants or {}).items():
+        module, _, constant = name.rpartition(".")
+        setattr(import_module(f"braggstream.{module}"), constant, value)
     if move_after is not None:
         local.make_watchers = lambda setup, run, say: [Mover(move_after)]
     if rules is not None:
