@@ -17,7 +17,7 @@ class Broker:
     """Requests to the broker; each gives status and content."""
 
     def __init__(self, service, *, version="v0.7", token=None):
-        self._http = http.client.HTTPConnection(service.endpoint, timeout=10)
+        self._http = http.client.HTTPConnection(service.endpoint, timeout=60)
         self._version = version
         self._token = service.token(BEAMTIME) if token is None else token
 
@@ -54,7 +54,7 @@ class Wire:
 
     def __init__(self, address):
         host, port = address.split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=10)
+        self.socket = socket.create_connection((host, int(port)), timeout=60)
 
     def __enter__(self):
         return self

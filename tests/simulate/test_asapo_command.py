@@ -110,7 +110,7 @@ def test_frames_come_in_streams_that_name_each_other(tmp_path, detector):
 def test_frames_end_with_their_service(tmp_path, detector):
     with running(tmp_path, "--port", 0, *detector, "--rate", 50, "-n", 0, "--folder", "state") as service:
         assert str(tmp_path / "state" / "token") in service.command
-        client = consumer(service, source="detector", timeout_ms=20_000)
+        client = consumer(service, source="detector", timeout_ms=60_000)
         quietly(client.get_next, "g", stream="run1")
         (sender,) = descendants(service.process.pid)
         service.process.kill()
@@ -149,7 +149,7 @@ def test_faults_of_the_service(tmp_path, fault, error):
 
 
 def test_outages_come_and_go(tmp_path):
-    faults = ["--fault", "outage=0.3,0.4", "--fault", "refusal=1,0.4"]
+    faults = ["--fault", "outage=0,3", "--fault", "refusal=4,3"]
     wanted = ["out of order", "onnect", ""]
     with running(tmp_path, "--no-frames", "--port", 0, *faults) as service:
         client = consumer(service, timeout_ms=20)

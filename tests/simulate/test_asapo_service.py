@@ -78,7 +78,7 @@ def test_consumers_of_a_group_share_its_messages(service, sender):
 
 def test_holes_are_told_once_and_late_messages_are_delivered(service, sender, client):
     sender.send("holes", 1, 4)
-    patient = consumer(service, timeout_ms=2000)
+    patient = consumer(service, timeout_ms=60_000)
     assert quietly(client.get_next, "a", stream="holes")[1]["_id"] == 1
     error = raised(client.get_next, "a", stream="holes")
     assert isinstance(error, asapo_consumer.AsapoNoDataError)

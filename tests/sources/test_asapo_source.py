@@ -81,7 +81,7 @@ HOSTILE = {
 
 
 def test_good_messages_come_after_nonsense(service, monkeypatch):
-    monkeypatch.setattr(asapo_bytes, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(asapo_bytes, "PATIENCE_S", 1.0)
     Sender(service).send("run1", *range(1, 4))
     bodies = [change(json.dumps({**RECORD, "_id": 100 + n}).encode()) for n, change in enumerate(HOSTILE.values())]
     answer = service._broker.answer
@@ -92,7 +92,7 @@ def test_good_messages_come_after_nonsense(service, monkeypatch):
         return answer(request)
 
     service._broker.answer = respond
-    source, lines = make_source(service, no_data_timeout_s=0.3)
+    source, lines = make_source(service, no_data_timeout_s=1.5)
     found = all_of(source)
     assert not bodies
     for number in (1, 2, 3):

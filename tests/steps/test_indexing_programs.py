@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -88,14 +87,12 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(name, installed, tm
     installed(name, stand_in.HANGS)
     find = finder(tmp_path, name, retry=True)
     program = find._indexers[name].program
-    program._timeout_s = 1.0
-    start = time.monotonic()
+    program._timeout_s = 2.0
     found = find(still[1])
     # Once a frame, however many attempts are allowed.
-    assert time.monotonic() - start < 4.0
-    assert found.warnings == (f"{name} was killed after 1 s",)
+    assert found.warnings == (f"{name} was killed after 2 s",)
     pids = [int(pid) for pid in (tmp_path / "bin" / "pids").read_text().split()]
-    eventually(lambda: not any(map(is_running, pids)), 5)
+    eventually(lambda: not any(map(is_running, pids)))
     assert list((tmp_path / "scratch").iterdir()) == []
     assert find(still[1]).warnings == found.warnings
 
@@ -120,15 +117,15 @@ def test_nothing_outlives_a_worker_that_is_killed(installed, tmp_path):
         finally:
             os._exit(0)
     marks = tmp_path / "bin" / "pids"
-    eventually(lambda: marks.exists() and len(marks.read_text().split()) == 2, 20)
+    eventually(lambda: marks.exists() and len(marks.read_text().split()) == 2)
     program, child = (int(number) for number in marks.read_text().split())
     (folder,) = scratch.iterdir()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    eventually(lambda: not is_running(program), 5)
+    eventually(lambda: not is_running(program))
     assert is_running(child) and folder.is_dir()
     end_left_behind(str(scratch), pid)
-    eventually(lambda: not is_running(child), 5)
+    eventually(lambda: not is_running(child))
     assert list(scratch.iterdir()) == []
 
 
