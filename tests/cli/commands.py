@@ -15,7 +15,7 @@ INDEXAMAJIG = [*BRAGGSTREAM, "indexamajig"]
 PF8 = ["--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=15"]
 
 
-def run(*words, timeout=100, **more):
+def run(*words, timeout=200, **more):
     """Run a command to its end."""
     return subprocess.run(
         [*map(str, words)],
@@ -71,7 +71,7 @@ class Running:
     def n_chunks(self):
         return self.stream.read_bytes().count(b"----- End chunk -----") if self.stream.exists() else 0
 
-    def wait_for_chunks(self, n_wanted, timeout_s=60):
+    def wait_for_chunks(self, n_wanted, timeout_s=120):
         eventually(lambda: self.n_chunks() >= n_wanted or self.process.poll() is not None, timeout_s)
         assert self.n_chunks() >= n_wanted, self.text
 
@@ -81,7 +81,7 @@ class Running:
     def stop(self):
         """End in good order; gives the exit status and the summary."""
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(30)
+        status = self.process.wait(60)
         return status, json.loads(self.summary_file.read_text())
 
 
@@ -108,13 +108,13 @@ class Beamline:
 
     def __enter__(self):
         self._reader.start()
-        eventually(lambda: self.endpoint or self.process.poll() is not None, 60)
+        eventually(lambda: self.endpoint or self.process.poll() is not None)
         assert self.endpoint, self.lines
         return self
 
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(20)
-        self._reader.join(5)
+        self.process.wait(60)
+        self._reader.join(60)
         self.process.stdout.close()

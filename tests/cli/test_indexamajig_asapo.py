@@ -71,12 +71,12 @@ def send_stills(service, still_set, stream, *, n_times=1, in_metadata=False):
 def test_the_command_line_of_the_article(still_set, service, article, tmp_path):
     n = send_stills(service, still_set, "run 1") + send_stills(service, still_set, "run2", in_metadata=True)
     token = article[1].partition("=")[2]
-    words = [*article, "--no-data-timeout=1", "--asapo-acks", "--copy-header=energy_hint", "-j", 2]
+    words = [*article, "--no-data-timeout=3", "--asapo-acks", "--copy-header=energy_hint", "-j", 2]
     with Running(tmp_path, *words) as session:
         session.wait_for_chunks(1)
         with open(f"/proc/{session.process.pid}/cmdline", "rb") as file:
             assert token.encode() not in file.read()
-        assert session.process.wait(60) == 0, session.text
+        assert session.process.wait(200) == 0, session.text
     summary = json.loads(session.summary_file.read_text())
     assert summary["frames"]["written"] == summary["asapo"]["acknowledged"] == n
     chunks = list(read_stream(session.stream))
@@ -107,8 +107,8 @@ def test_seedee_arrays_with_headers_beside_them(still_set, service, article, tmp
         )
     sender.wait()
     sender.finish("run3", len(images))
-    with Running(tmp_path, *article, "--data-format=seedee", "--no-data-timeout=1") as session:
-        assert session.process.wait(60) == 0, session.text
+    with Running(tmp_path, *article, "--data-format=seedee", "--no-data-timeout=3") as session:
+        assert session.process.wait(200) == 0, session.text
     chunks = sorted(read_stream(session.stream), key=lambda chunk: chunk.identity.serial)
     assert [chunk.identity.filename for chunk in chunks] == [f"run3/{n}.seedee" for n in range(1, 5)]
     assert any(chunk.crystals for chunk in chunks)
@@ -116,7 +116,7 @@ def test_seedee_arrays_with_headers_beside_them(still_set, service, article, tmp
 
 def test_a_session_that_is_killed_is_gone_on_with(still_set, service, article, tmp_path):
     n = send_stills(service, still_set, "run1", n_times=3)
-    words = [*article, "--asapo-acks", "--asapo-resend-delay=1", "--no-data-timeout=1", "--append", "-j", 2]
+    words = [*article, "--asapo-acks", "--asapo-resend-delay=1", "--no-data-timeout=3", "--append", "-j", 2]
     with Running(tmp_path, *words) as session:
         session.wait_for_chunks(10)
         children = session.children()
@@ -124,7 +124,7 @@ def test_a_session_that_is_killed_is_gone_on_with(still_set, service, article, t
         session.process.wait()
         eventually(lambda: not any(map(is_running, children)))  # One of them cuts off a torn chunk.
     with Running(tmp_path, *words) as session:
-        assert session.process.wait(60) == 0, session.text
+        assert session.process.wait(200) == 0, session.text
     serials = sorted(chunk.identity.serial for chunk in read_stream(session.stream))
     assert serials == list(range(1, n + 1))
     assert quietly(consumer(service).get_unacknowledged_messages, "online", stream="run1") == []

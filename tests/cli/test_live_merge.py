@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -65,14 +66,16 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(sample):
     with Beamline(*sending, "--d-min", 3.8, "--photon-energy", 12000, "--camera-length", 0.08) as beamline:
         words.append(f"--zmq-input={beamline.endpoint}")
         with Running(sample, *words, "--live-snapshot-every=1") as session:
-            eventually(lambda: (snapshot(sample) or {"crystals": {"seen": 0}})["crystals"]["seen"] >= 40, 100)
+            eventually(lambda: (snapshot(sample) or {"crystals": {"seen": 0}})["crystals"]["seen"] >= 40)
             os.killpg(session.process.pid, signal.SIGKILL)
             session.process.wait()
         n_before = session.stream.read_bytes().count(b"--- End crystal\n")
         assert n_before >= 40
         goals = ["--goal=multiplicity>9@20-4A", "--goal=completeness>20%@20-4A", "--stop-at-goal", "--append"]
+        started = time.monotonic()
         with Running(sample, *words, *goals) as session:
-            assert session.process.wait(100) == 0, session.text
+            assert session.process.wait(200) == 0, session.text
+            seconds = time.monotonic() - started
     assert "All goals are reached: stopping" in session.text
     assert "crystals are taken from" in session.text or "goes on from" in session.text
     summary = json.loads(session.summary_file.read_text())
@@ -81,7 +84,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(sample):
     assert found["crystals"]["seen"] == n_in_stream > n_before
     assert [goal["reached"] for goal in found["goals"]] == [True, True]
     check_offline(session.stream, sample, found)
-    assert 0.0 < found["seconds_spent"] < 1.0  # Of a run that takes some seconds; see the how-to for long ones.
+    assert 0.0 < found["seconds_spent"] < 0.5 * seconds
 
 
 def check_offline(stream, folder, found):

@@ -201,7 +201,7 @@ def test_all_values_of_a_reflection(tmp_path, monkeypatch):
 @pytest.mark.golden
 def test_standard_input_is_read_once(few, tmp_path):
     words = [*BRAGGSTREAM, "process_hkl", "-", "-y", "4/mmm", "-o", str(tmp_path / "piped.hkl")]
-    done = subprocess.run(words, input=few.read_bytes(), capture_output=True, check=False, timeout=100)
+    done = subprocess.run(words, input=few.read_bytes(), capture_output=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     merge(tmp_path, few)
     ours = (tmp_path / "piped.hkl").read_text(), (tmp_path / "out.hkl").read_text()

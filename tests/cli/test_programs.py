@@ -44,7 +44,7 @@ def test_a_worker_killed_over_a_hanging_program_leaves_nothing(still_set, tmp_pa
     # A frame without enough peaks never gets to the program.
     assert n_received == 2 and n_failed >= 1 and n_written + n_failed == 2
     pids = (tmp_path / "bin" / "pids").read_text().split()
-    eventually(lambda: not any(is_running(pid) for pid in pids), 5)
+    eventually(lambda: not any(is_running(pid) for pid in pids))
     assert not list((tmp_path / "temp").iterdir())
 
 

@@ -60,7 +60,7 @@ def test_the_cache_of_a_killed_run(whole, still_set, tmp_path):
     # The cache has reflections also where the stream file is to have none.
     words = ["-i", frames, "-g", still_set.geometry, "-p", still_set.cell, *PF8, "-j", 1, "--no-refls-in-stream"]
     with Running(tmp_path, *words, f"--reflections-out={cache}") as session:
-        eventually(lambda: (cache.exists() and cache.stat().st_size > 20_000) or session.process.poll(), 60)
+        eventually(lambda: (cache.exists() and cache.stat().st_size > 20_000) or session.process.poll())
         os.kill(session.process.pid, signal.SIGKILL)
         session.process.wait()
     with pa.OSFile(str(cache)) as file:

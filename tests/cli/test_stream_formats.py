@@ -301,7 +301,7 @@ def test_workers_made_later_have_the_start_message_too(tmp_path):
         for worker in killed:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
-        eventually(lambda: f"Frames: {n} received" in session.log.read_text(), 60)
+        eventually(lambda: f"Frames: {n} received" in session.log.read_text())
         status, summary = session.stop()
     frames = summary["frames"]
     assert status == 0, session.text
