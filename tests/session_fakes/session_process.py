@@ -1,5 +1,6 @@
 """A session in a child process, for tests that talk to it with sockets and signals."""
 
+import contextlib
 import json
 import os
 import re
@@ -35,11 +36,12 @@ def is_running(pid):
 
 
 def descendants(pid):
-    """Every process that a process has started, directly or not."""
+    """Every process that a process has started, directly or not; each may end while it is looked at."""
     found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [int(child), *descendants(int(child))]
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in task.read_text().split():
+                found += [int(child), *descendants(int(child))]
     return found
 
 
