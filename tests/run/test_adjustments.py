@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from session_fakes.session_process import SessionProcess, descendants, eventually
+from session_fakes.session_process import SessionProcess, eventually
 
 
 def offsets(session):
@@ -42,8 +42,7 @@ def test_workers_that_come_later_have_the_present_adjustments(tmp_path):
             eventually(lambda n=n_done: len(session.names()) > n)
             session.kill_a_worker()
         eventually(lambda: len(session.names()) > 52)
-        server = next(pid for pid in descendants(session.process.pid) if pid not in session.workers())
-        os.kill(server, signal.SIGKILL)
+        os.kill(session.fork_server(), signal.SIGKILL)
         assert session.wait() == 0
         seen = json.loads(session.summary.read_text())["seen"]
         for number, (_, adjustment) in enumerate(seen):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -71,7 +70,7 @@ def test_large_chunks_arrive_whole(tmp_path):
 
 
 def test_worker_is_killed(tmp_path):
-    names = [f"slow:0.02{n:02}" for n in range(60)]
+    names = [f"slow:0.1{n:02}" for n in range(60)]
     with Replier(names) as sender:
         zmq = {"endpoint": sender.endpoint, "request": "next"}
         with SessionProcess(tmp_path, zmq=zmq, run={"n_workers": 3}) as session:
@@ -111,8 +110,7 @@ def test_forking_process_is_killed(tmp_path):
     names = [f"slow:0.02{n:02}" for n in range(60)]
     with files(tmp_path, *names) as session:
         eventually(lambda: len(session.names()) > 5)
-        server = next(pid for pid in descendants(session.process.pid) if pid not in session.workers())
-        os.kill(server, signal.SIGKILL)
+        os.kill(session.fork_server(), signal.SIGKILL)
         assert session.wait() == 0
         summary = summary_of(session)
         assert summary["frames"]["received"] == len(names)
@@ -175,22 +173,14 @@ def test_second_signal_stops_at_once(tmp_path, number):
         eventually(lambda: not any(map(is_running, family)))
 
 
-def is_forking(pid):
-    """Whether a process is the one that workers are forked from."""
-    try:
-        return "braggstream-fork".startswith(Path(f"/proc/{pid}/comm").read_text().strip())  # At most 15 letters.
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def test_signal_during_start(tmp_path):
     with SessionProcess(tmp_path, names=["a"], geometry="slow.geom") as session:
         # Libraries run `uname` while they are imported; signals are heeded before the next process is started.
-        family = eventually(lambda: [pid for pid in descendants(session.process.pid) if is_forking(pid)])
+        server = eventually(session.fork_server)
         session.send(signal.SIGTERM)
         assert session.wait() == 0
         assert "Final: 0 images processed, 0 hits (nan%)" in session.text
-        assert not any(map(is_running, family))
+        assert not is_running(server)
 
 
 def test_user_signal_ends_with_status_1(tmp_path):

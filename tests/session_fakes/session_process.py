@@ -29,10 +29,15 @@ def eventually(condition, timeout_s=120.0):
 
 def is_running(pid):
     """Whether a process exists and is no zombie."""
+    return state_of(pid) not in "ZX"
+
+
+def state_of(pid):
+    """The letter for what a process does: S where it waits for something, Z where it is a zombie, X without any."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return "X"
 
 
 def descendants(pid):
@@ -89,22 +94,27 @@ class SessionProcess:
         return [name for name, _ in self.written()]
 
     def kill_a_worker(self):
-        """Kill one of the workers, and wait until it is dead, so that it is not taken for a living one."""
-        pid = eventually(self.workers)[0]
+        """Kill a worker that is ready, and wait until it is dead, so that it is not taken for a living one."""
+        pid = eventually(self.ready_workers)[0]
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: not is_running(pid))
 
+    def ready_workers(self):
+        """Those that wait, for a frame or with one; where some in a row die before, the run is given up."""
+        return [pid for pid in self.workers() if state_of(pid) == "S"]
+
     def workers(self):
         """Process ids of the workers, without those that have died and are not buried yet."""
-        found = []
+        return [pid for pid, name in self._family() if name.startswith("braggstream-w")]
+
+    def fork_server(self):
+        """Process id of the one that workers are forked from; None before there is one."""
+        return next((pid for pid, name in self._family() if name.startswith("braggstream-f")), None)
+
+    def _family(self):
         for pid in filter(is_running, descendants(self.process.pid)):
-            try:
-                name = Path(f"/proc/{pid}/comm").read_text().strip()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if name.startswith("braggstream-w"):
-                found.append(pid)
-        return found
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield pid, Path(f"/proc/{pid}/comm").read_text().strip()
 
     def wait_until_warm(self):
         eventually(lambda: "ready after" in self.text)
