@@ -21,6 +21,7 @@ demo: $(VENV)/.extra-simulate $(VENV)/.extra-plot $(VENV)/.extra-asapo
 
 # Tests with limits of time may fail beside others on a busy machine: then the files they are in have to pass alone.
 test: $(VENV)/.extra-test
+	$(BIN)/python tests/warm_kernels.py
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup \
 	|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none
 

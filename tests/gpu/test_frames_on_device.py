@@ -40,7 +40,7 @@ p/ss = y
 CELL = UnitCell(
     a=34.0, b=38.0, c=42.0, alpha=90.0, beta=95.0, gamma=90.0, lattice_type="monoclinic", unique_axis="b"
 )
-SEARCH = FfbidxSettings(num_halfsphere_points=2048, num_candidate_vectors=4, output_cells=4, max_spots=30)
+SEARCH = FfbidxSettings(num_halfsphere_points=1000, num_candidate_vectors=4, output_cells=4, max_spots=30)
 SETTINGS = Settings(
     peaks=PeakSettings(method="peakfinder8", threshold=10, min_snr=5, min_peaks=10),
     indexing=IndexingSettings(target_cell=CELL, ffbidx=SEARCH),

@@ -66,15 +66,15 @@ DEPTHS = [
 def near_spots_of(rng, n_false=0):
     """Scattering vectors of low resolution of a crystal of the small cell and of nothing, and its axes."""
     axes = SMALL.reciprocal_axes() @ random_rotation(rng).T
-    q = rng.integers(-7, 8, (300, 3)) @ axes
-    q = q[np.linalg.norm(q, axis=1) < 0.4][:30] + rng.normal(size=(30, 3)) * 2e-4
+    q = rng.integers(-5, 6, (600, 3)) @ axes
+    q = q[np.linalg.norm(q, axis=1) < 0.27][:30] + rng.normal(size=(30, 3)) * 2e-4
     return np.concatenate([q, random_spots(rng, n_false)]), axes
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("axis", "has_sides"), [(0, True), (2, False)])
 def test_a_search_in_one_turn_gives_the_cells_of_the_search_step_by_step(axis, has_sides, depth):
-    chosen = FfbidxSettings(num_halfsphere_points=1300, max_spots=40)
+    chosen = FfbidxSettings(num_halfsphere_points=600, max_spots=40)
     search = AxisSearch(SMALL.direct_axes(), axis, chosen, tolerance=0.05, has_sides=has_sides)
     on_device = AxisSearchOnDevice(search, depth, SCHEDULE)
     for seed, n_false in ((11, 6), (12, 0)):
@@ -124,7 +124,7 @@ def test_cells_refined_outwards_and_weighed():
 
 
 def test_lattices_of_frames():
-    chosen = FfbidxSettings(num_halfsphere_points=1300, num_candidate_vectors=3, output_cells=4, max_spots=30)
+    chosen = FfbidxSettings(num_halfsphere_points=600, num_candidate_vectors=3, output_cells=4, max_spots=30)
     finders = [
         make_indexer(IndexingSettings(target_cell=SMALL, ffbidx=chosen, device=device))
         for device in ("cpu", "cuda")
