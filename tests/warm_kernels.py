@@ -4,15 +4,13 @@ Processes that start at the same time compile the same kernels, each for itself,
 with an empty cache that was half of the time that the tests took.
 """
 
-import inspect
 import multiprocessing
 import os
 from importlib import import_module
 from pkgutil import iter_modules
 
-import numpy as np
-
 import braggstream.kernels
+from braggstream.kernels.warm import warm_up_module
 
 PIXEL_TYPES = ("uint16", "int32", "float32")
 """Those that most tests use."""
@@ -20,14 +18,9 @@ PIXEL_TYPES = ("uint16", "int32", "float32")
 
 def warm_up(name: str) -> None:
     """Compile one module of kernels."""
-    function = getattr(import_module(f"braggstream.kernels.{name}"), "warm_up", None)
-    if name == "warm" or function is None:
-        return
-    if not inspect.signature(function).parameters:
-        function()
-        return
-    for kind in PIXEL_TYPES:
-        function(np.dtype(kind))
+    module = import_module(f"braggstream.kernels.{name}")
+    if name != "warm" and hasattr(module, "warm_up"):
+        warm_up_module(module, PIXEL_TYPES)
 
 
 def main() -> None:

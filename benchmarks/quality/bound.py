@@ -28,7 +28,6 @@ MOST_BINS = 6
 LEAST_IN_BIN = 25
 """Fewer peaks would tell the scatter so badly that the bound came out too low."""
 N_DRAWS = 400
-STEP = 1e-7
 SIGMA_OF_MEDIAN = 1.4826
 
 

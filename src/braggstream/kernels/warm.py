@@ -28,16 +28,21 @@ def warm_up(
     device : str
         `cpu` or `cuda`: whose kernels; those for a CUDA device open it, which no process does that will fork.
     """
-    wanted = [np.dtype(name) for name in pixel_types]
+    wanted = list(pixel_types)
     for module in kernels_in_use(device):
-        function = module.warm_up
-        if inspect.signature(function).parameters:
-            for dtype in wanted:
-                function(dtype)
-        else:
-            function()
+        warm_up_module(module, wanted)
         if after_each is not None:
             after_each()
+
+
+def warm_up_module(module: ModuleType, pixel_types: Iterable[str]) -> None:
+    """Call each kernel of a module that can be warmed up once, those that touch pixels once for each pixel type."""
+    function = module.warm_up
+    if not inspect.signature(function).parameters:
+        function()
+        return
+    for name in pixel_types:
+        function(np.dtype(name))
 
 
 def kernels_in_use(device: str = "cpu") -> list[ModuleType]:

@@ -10,7 +10,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from braggstream.kernels.cuda import peakfinder8, radial_bins, radial_sums
-from braggstream.kernels.cuda.device import DeviceArray
+from braggstream.kernels.cuda.device import DeviceArray, bring
 from braggstream.kernels.cuda.peakfinder8 import N_FOUND_COLUMNS
 from braggstream.kernels.cuda.turn import Stream, Turn
 
@@ -44,9 +44,9 @@ class BinsOnDevice:
 
         They are int64[n_panels, 5], twice uint16[n_pixels], int32[2, n] and int32[n_bins + 1].
         """
-        self.table, self.rows = cuda.to_device(table), cuda.to_device(peakfinder8.list_rows(table))
-        self.all, self.masked = cuda.to_device(bins), cuda.to_device(masked)
-        self.sample, self.first = cuda.to_device(sample), cuda.to_device(first)
+        self.table, self.rows = bring(table), bring(peakfinder8.list_rows(table))
+        self.all, self.masked = bring(bins), bring(masked)
+        self.sample, self.first = bring(sample), bring(first)
         self._known = masked.copy()
         size = 1 + radial_bins.MOST_CHANGED, radial_bins.N_CHANGE_COLUMNS
         self._noted, self._changes = cuda.pinned_array(size, np.int32), cuda.device_array(size, np.int32)

@@ -39,10 +39,8 @@ class Turn:
 
     def __call__(self) -> None:
         """Do all of it, and wait for the end."""
-        if self._stream is None:
+        if self._stream is None or IS_SIMULATED:
             self._stream = cuda.stream()
-            self._enqueue(self._stream)
-        elif IS_SIMULATED:
             self._enqueue(self._stream)
         else:
             if self._graph is None:

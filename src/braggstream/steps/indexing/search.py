@@ -10,6 +10,7 @@ from math import ceil, cos, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.kernels.ffbidx_cells import score_turned
 from braggstream.model.settings import FfbidxSettings
 from braggstream.steps.device import CPU, kernels_on
 from braggstream.steps.indexing.sampling import half_sphere, orthogonal_frame, scoring_rule, turns
@@ -76,7 +77,7 @@ class AxisSearch:
     has_sides : bool
         Whether the opposite axis makes another lattice.
     device : str
-        Where the kernels run, `cpu` or `cuda`.
+        Where the kernels for vectors run, `cpu` or `cuda`.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class AxisSearch:
         device: str = CPU,
     ) -> None:
         self.settings = settings
-        self._on_vectors, self._on_cells = kernels_on(device, "ffbidx_vectors"), kernels_on(device, "ffbidx_cells")
+        self._on_vectors = kernels_on(device, "ffbidx_vectors")
         self.tolerance = tolerance
         self.order = np.array([(axis + 1) % 3, (axis + 2) % 3, axis])
         basis = basis[self.order]
@@ -129,9 +130,7 @@ class AxisSearch:
         n_vectors, n_sides = len(vectors), len(self.sides)
         scores = np.empty((n_vectors, n_sides, angles.shape[1]), np.float32)
         frames = np.empty((n_vectors, n_sides, 3, 3))
-        self._on_cells.score_turned(
-            vectors, self.sides, low, self.seen_along, angles, self.cell_rule, frames, scores
-        )
+        score_turned(vectors, self.sides, low, self.seen_along, angles, self.cell_rule, frames, scores)
         found = self._best_turned(scores, frames, angles, depth.n_cells)
         cells = np.empty_like(found)
         cells[:, self.order] = found

@@ -1,7 +1,6 @@
 """The search for cells by one of their axes on a CUDA device, from spots to refined cells in one turn of it."""
 
 from math import cos, inf
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,13 +76,6 @@ class AxisSearchOnDevice:
     def _plan(self, directions: Float32Array, angles: Float32Array) -> AxisPlan:
         search, depth, n_points = self._search, self._depth, directions.shape[1]
         n_refined = min(REFINED_PER_CANDIDATE * depth.n_vectors, n_points)
-        limits: dict[str, Any] = {
-            "tolerance": search.tolerance,
-            "own_length": SAME_LENGTH if depth.has_own_lengths else inf,
-            "kept_quality": KEPT_QUALITY,
-            "neighbour_cosine": neighbour_cosine(n_points),
-            "same_cosine": cos(SAME_VECTOR),
-        }
         return AxisPlan(
             directions=directions,
             turns=angles,
@@ -95,10 +87,14 @@ class AxisSearchOnDevice:
             schedule=self._schedule,
             reaches=REACHES,
             length=search.length,
+            tolerance=search.tolerance,
+            own_length=SAME_LENGTH if depth.has_own_lengths else inf,
+            kept_quality=KEPT_QUALITY,
+            neighbour_cosine=neighbour_cosine(n_points),
+            same_cosine=cos(SAME_VECTOR),
             n_sorted=min(SORTED_PER_REFINED * n_refined, n_points),
             n_refined=n_refined,
             n_vectors=depth.n_vectors,
             n_cells=depth.n_cells,
             max_spots=search.settings.max_spots,
-            **limits,
         )
