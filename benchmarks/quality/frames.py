@@ -21,8 +21,7 @@ from benchmarks.quality.stills import (
     Still,
     geometry,
 )
-from braggstream.kernels.layout import HEIGHT, N_COLUMNS, OFFSET, START, STRIDE, WIDTH
-from braggstream.model.detector import Detector
+from braggstream.formats.raw import lay_out
 from braggstream.model.frame import Frame, FrameIdentity
 from braggstream.model.settings import PeakSettings
 from braggstream.simulate.frames import SimulatedFrame, Simulator
@@ -77,12 +76,15 @@ class FrameMaker:
     def frame(self, number: int) -> tuple[Frame, SimulatedFrame]:
         """Make frame `number`, counted from 0, and what is in it."""
         made, detector = self.simulator.frame(number), self.simulator.detector
+        sizes = zip(detector.height, detector.width, strict=True)
+        panels = np.split(made.values, detector.starts[1:-1])
+        pixels, table = lay_out([panel.reshape(size) for panel, size in zip(panels, sizes, strict=True)])
         frame = Frame(
             identity=FrameIdentity(filename="quality", event=f"//{number}", serial=number + 1),
             detector=detector,
             wavelength=self.simulator.wavelength,
-            pixels=made.values,
-            panel_table=_panels_in_order(detector),
+            pixels=pixels,
+            panel_table=table,
             bad=(made.values < 0).astype(np.uint8),
         )
         return frame, made
@@ -96,15 +98,6 @@ class FrameMaker:
                 view = at_spot_centres(frame, view)
             self._stills[number] = Still(view=view, lattices=made.truth.lattices)
         return self._stills[number]
-
-
-def _panels_in_order(detector: Detector) -> np.ndarray:
-    """Place of panels in pixels that lie in detector order, int64[n_panels, 5]."""
-    table = np.zeros((detector.n_panels, N_COLUMNS), np.int64)
-    table[:, OFFSET] = table[:, START] = detector.starts[:-1]
-    table[:, STRIDE] = table[:, WIDTH] = detector.width
-    table[:, HEIGHT] = detector.height
-    return table
 
 
 def main() -> None:
