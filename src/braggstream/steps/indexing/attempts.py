@@ -18,6 +18,7 @@ from braggstream.steps.indexing.methods import (
 )
 from braggstream.steps.indexing.outcome import IndexingOutcome
 from braggstream.steps.indexing.peak_check import are_similar, unexplained, weigh_peaks
+from braggstream.steps.indexing.rivals import judge
 from braggstream.steps.refinement import refine_crystal
 from braggstream.steps.view import PeakView
 
@@ -48,22 +49,25 @@ class AttemptLoop:
         if len(view):
             strongest_first = view.take(np.argsort(-view.peaks.intensity, kind="stable"))
             for name, indexer in self._indexers.items():
-                crystals, n_tries = self._try_method(name, indexer, strongest_first)
-                warnings += complaints_of(indexer)
+                notes: list[str] = []
+                crystals, n_tries = self._try_method(name, indexer, strongest_first, notes)
+                warnings += (*complaints_of(indexer), *dict.fromkeys(notes))
                 if crystals:
                     return IndexingOutcome(
                         crystals=tuple(crystals), indexed_by=name, n_tries=n_tries, warnings=warnings
                     )
         return IndexingOutcome(warnings=warnings)
 
-    def _try_method(self, name: str, indexer: Indexer, view: PeakView) -> tuple[list[Crystal], int]:
+    def _try_method(
+        self, name: str, indexer: Indexer, view: PeakView, notes: list[str]
+    ) -> tuple[list[Crystal], int]:
         crystals: list[Crystal] = []
         n_tries = 0
         left: PeakView | None = view
         while left is not None and n_tries < MAX_TRIES:
             # A search that found nothing is repeated without the weakest peaks, but not in all its depth.
             n_before = len(crystals)
-            remaining = self._attempt(name, indexer, left, crystals, thorough=n_tries == 0)
+            remaining = self._attempt(name, indexer, left, crystals, notes, thorough=n_tries == 0)
             n_tries += 1
             if len(crystals) == n_before:
                 left = self._without_weakest(left) if name not in SEARCH_ONCE else None
@@ -72,26 +76,34 @@ class AttemptLoop:
                 left = None if is_done or len(remaining) < MIN_PEAKS_TO_GO_ON else remaining
         return crystals, n_tries
 
-    def _attempt(
-        self, name: str, indexer: Indexer, view: PeakView, accepted: list[Crystal], *, thorough: bool
+    def _attempt(  # noqa: PLR0913 (what an attempt leaves behind is three things)
+        self,
+        name: str,
+        indexer: Indexer,
+        view: PeakView,
+        accepted: list[Crystal],
+        notes: list[str],
+        *,
+        thorough: bool,
     ) -> PeakView:
         """Append the acceptable ones of the lattices that a method finds; gives the peaks that remain.
 
-        Each lattice is judged by the peaks that those before it leave.
+        Each lattice is judged by the peaks that those before it leave.  What is to be told about lattices, also
+        about refused ones, goes to `notes`.
         """
         is_several = self._settings.multi or name in GIVE_SEVERAL
         most = self._settings.max_lattices if is_several else 1
         for candidate in indexer(view, thorough=thorough):
             if len(accepted) >= most or len(view) < MIN_PEAKS_TO_GO_ON:
                 break
-            crystal = self._accept(replace(candidate, indexed_by=name), view)
+            crystal = self._accept(replace(candidate, indexed_by=name), view, notes)
             if crystal is not None and not any(are_similar(crystal, other) for other in accepted):
                 accepted.append(crystal)
                 weighing = weigh_peaks(crystal, view, self._tolerance)
                 view = view.take(np.flatnonzero(unexplained(crystal, view, weighing)))
         return view
 
-    def _accept(self, candidate: Crystal, view: PeakView) -> Crystal | None:
+    def _accept(self, candidate: Crystal, view: PeakView, notes: list[str]) -> Crystal | None:
         """Check the cell, refine, check the refined cell and the peaks, in this order; None = rejected."""
         crystal: Crystal | None = candidate
         if self._check is not None and not (candidate.indexed_by in KEEP_SETTING and self._check.fits(candidate)):
@@ -102,10 +114,15 @@ class AttemptLoop:
             crystal = refine_crystal(crystal, view, target, moves_detector=self._settings.moves_detector)
         if crystal is None or (self._check is not None and not self._check.fits(crystal)):
             return None
-        is_judged = not self._settings.check_peaks or candidate.indexed_by in JUDGE_THEMSELVES
-        if not is_judged and not weigh_peaks(crystal, view, self._tolerance).is_enough:
+        if not self._settings.check_peaks or candidate.indexed_by in JUDGE_THEMSELVES:
+            return crystal
+        weighing = weigh_peaks(crystal, view, self._tolerance)
+        if not weighing.is_enough:
             return None
-        return crystal
+        verdict = judge(crystal, view, weighing, self._tolerance)
+        if verdict.note:
+            notes.append(verdict.note)
+        return crystal if verdict.is_accepted else None
 
     def _without_weakest(self, view: PeakView) -> PeakView | None:
         n_deleted = len(view) // DELETED_PART

@@ -1,7 +1,7 @@
 """Refinement and judgement of lattices found in a wide spectrum."""
 
 from dataclasses import dataclass
-from math import lgamma, log, pi
+from math import lgamma, log, pi, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from braggstream.kernels.pink_match import (
     to_matrix,
 )
 from braggstream.steps.indexing.pink_peaks import pack_peaks
+from braggstream.steps.indexing.rivals import MOST_BETWEEN, MOST_REPEATS, best_class, sparser_steps
 from braggstream.steps.pairing import shifted_q
 from braggstream.steps.view import PeakView
 
@@ -144,6 +145,25 @@ def judge(axes: FloatArray, peaks: FloatArray, limits: PinkLimits, shift: tuple[
     inward = peaks[:, Q_X:Q_Z] / np.linalg.norm(peaks[:, Q_X:Q_Z], axis=1, keepdims=True)
     disbalance = float(np.linalg.norm(inward[explained].mean(axis=0) - inward.mean(axis=0))) if k else 2.0
     return PinkSolution(axes=axes, det_shift=shift, n_explained=k, evidence=evidence, disbalance=disbalance)
+
+
+def has_rival(axes: FloatArray, peaks: FloatArray, limits: PinkLimits) -> bool:
+    """Tell whether a sparser or a denser lattice explains the peaks as well or better, see `rivals`."""
+    hkl, explained = assigned(axes, peaks, limits)
+    chance = float(np.exp(-peaks[:, INFORMATION].mean()))
+    steps = sparser_steps(hkl[explained].astype(np.int64), len(peaks), chance)
+    if prod(p for p, _ in steps) > MOST_REPEATS:
+        return True
+    others = np.ascontiguousarray(peaks[~explained])
+
+    def looked_up(p: int) -> tuple[FloatArray, FloatArray]:
+        steps, distances = np.zeros((len(others), 3)), np.empty(len(others))
+        finer = np.ascontiguousarray(axes / p)
+        assign(finer, _direct(finer), others, limits.rows((1.0, 0.0))[0], steps, distances)
+        return steps, distances**2
+
+    best = best_class(len(others), chance, limits.across, looked_up)
+    return best.evidence >= MOST_BETWEEN and best.has_arbitrary_part(int(explained.sum()))
 
 
 def assigned(axes: FloatArray, peaks: FloatArray, limits: PinkLimits) -> tuple[FloatArray, NDArray[np.bool_]]:

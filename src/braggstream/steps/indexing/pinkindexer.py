@@ -24,6 +24,7 @@ from braggstream.steps.indexing.indexer import candidate
 from braggstream.steps.indexing.pink_refinement import (
     PinkLimits,
     PinkSolution,
+    has_rival,
     judge,
     refine_cell,
     refine_cell_and_shift,
@@ -50,6 +51,8 @@ N_REFINED = 512
 """Cells that are refined with the peaks that voted."""
 N_FINALISTS = 24
 """Rotations that are refined with all peaks."""
+ELECTRONS = 0.1
+"""With shorter wavelengths the sphere is so flat that peaks lie in a layer or two, whatever the cell [Å]."""
 N_STARTS = (1, 1, 1, 1, 8, 8)
 """Rotations that are refined to the end, by type of refinement."""
 RADIUS = 0.02
@@ -90,6 +93,8 @@ class PinkIndexer:
         if best is None or best.evidence < MARGIN or best.n_explained < MIN_PEAKS:
             return []
         if best.disbalance > self._settings.max_refinement_disbalance:
+            return []
+        if view.wavelength > ELECTRONS and has_rival(best.axes, limits.pack(shifted_q(view, best.det_shift)), limits):
             return []
         axes = np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ np.linalg.inv(best.axes).T).T)
         return [replace(candidate(axes, self._target), det_shift=best.det_shift)]
