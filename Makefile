@@ -37,6 +37,7 @@ bench: $(VENV)/.extra-test
 quality: $(VENV)/.extra-test
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality.wrong_geometry
+	$(BIN)/python -m benchmarks.quality.wrong_cells
 	$(BIN)/python -m benchmarks.quality.bound
 	$(BIN)/python -m benchmarks.quality.positions
 	$(BIN)/python -m benchmarks.quality.frames

@@ -89,7 +89,7 @@ def count_classes(
         The class with most peaks.
     """
     counts[:] = 0
-    best = 0
+    best = np.int64(0)
     for i in range(steps.shape[0]):
         if not distances[i] < reach * reach:
             continue
@@ -99,14 +99,14 @@ def count_classes(
         first = x if x else (y if y else z)
         if not first:
             continue
-        factor = 1
+        factor = np.int64(1)
         while (first * factor) % p != 1:
             factor += 1
         key = ((x * factor) % p * p + (y * factor) % p) * p + (z * factor) % p
         counts[key] += 1
         if counts[key] > counts[best]:
             best = key
-    return best
+    return int(best)
 
 
 @jit

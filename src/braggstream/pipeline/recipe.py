@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from braggstream.steps.millepede import Recorder
     from braggstream.steps.offset_finder import OffsetFinder
 
+LEAST_REFLECTIONS = 6
+"""As many peaks are needed as evidence for a lattice, and each is a reflection."""
 OVERPREDICTION = 5.0
 """With `--overpredict` reflections are predicted as if the profile radius were so many times larger."""
 
@@ -62,12 +64,12 @@ class Recipe:
             with clock.step("indexing"):
                 view = self._find_centres(frame, listed)
                 found = self._find_lattices(view)
+            with clock.step("prediction"):
+                found, crystals = self._measured(found, listed, warnings)
             if self._find_offsets is not None and frame.identity.serial % self._settings.geometry.ask_every == 0:
                 with clock.step("geometry"):
                     asked = self._find_offsets(found.crystals, view)
                     offsets = tuple(estimate.seen_from(self._offset) for estimate in asked)
-            with clock.step("prediction"):
-                crystals = tuple(self._measure(crystal, listed, warnings) for crystal in found.crystals)
             if crystals and not self._settings.integration.cell_parameters_only:
                 with clock.step("integration"):
                     crystals, complaints = self._integrate(frame, crystals)
@@ -94,6 +96,22 @@ class Recipe:
             warnings=(*found.warnings, *warnings),
             timings=clock.seconds,
         )
+
+    def _measured(
+        self, found: IndexingOutcome, view: PeakView, warnings: list[str]
+    ) -> tuple[IndexingOutcome, tuple[Crystal, ...]]:
+        """Measure crystals; one that predicts hardly a reflection on the detector is none, and is left out."""
+        kept, measured = [], []
+        for crystal in found.crystals:
+            known = self._measure(crystal, view, warnings)
+            n = LEAST_REFLECTIONS if known.reflections is None else len(known.reflections)
+            if n < LEAST_REFLECTIONS and self._settings.indexing.check_peaks:
+                warnings.append(f"a lattice that predicts {n} reflections is left out")
+            else:
+                kept.append(crystal)
+                measured.append(known)
+        found = replace(found, crystals=tuple(kept)) if kept else IndexingOutcome(warnings=found.warnings)
+        return found, tuple(measured)
 
     def _measure(self, crystal: Crystal, view: PeakView, warnings: list[str]) -> Crystal:
         """Give a crystal its profile radius and, unless only cells are wanted, its predicted reflections."""

@@ -46,6 +46,9 @@ class AttemptLoop:
     def __call__(self, view: PeakView) -> IndexingOutcome:
         """Find the lattices of a frame; a frame without peaks has none."""
         warnings = self._deviations(view)
+        if view.detector.average_camera_length < 0.0:
+            # Seen from behind, a lattice explains its mirror image nearly as well.
+            return IndexingOutcome(warnings=(*warnings, "not indexed: the camera length is negative"))
         if len(view):
             strongest_first = view.take(np.argsort(-view.peaks.intensity, kind="stable"))
             for name, indexer in self._indexers.items():
@@ -76,7 +79,7 @@ class AttemptLoop:
                 left = None if is_done or len(remaining) < MIN_PEAKS_TO_GO_ON else remaining
         return crystals, n_tries
 
-    def _attempt(  # noqa: PLR0913 (what an attempt leaves behind is three things)
+    def _attempt(
         self,
         name: str,
         indexer: Indexer,

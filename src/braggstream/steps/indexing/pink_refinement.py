@@ -1,7 +1,7 @@
 """Refinement and judgement of lattices found in a wide spectrum."""
 
 from dataclasses import dataclass
-from math import lgamma, log, pi, prod
+from math import lgamma, log, pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from braggstream.kernels.pink_match import (
     to_matrix,
 )
 from braggstream.steps.indexing.pink_peaks import pack_peaks
-from braggstream.steps.indexing.rivals import MOST_BETWEEN, MOST_REPEATS, best_class, sparser_steps
+from braggstream.steps.indexing.sharing import MOST_BETWEEN, best_class, is_too_large, sparser_steps
 from braggstream.steps.pairing import shifted_q
 from braggstream.steps.view import PeakView
 
@@ -148,11 +148,11 @@ def judge(axes: FloatArray, peaks: FloatArray, limits: PinkLimits, shift: tuple[
 
 
 def has_rival(axes: FloatArray, peaks: FloatArray, limits: PinkLimits) -> bool:
-    """Tell whether a sparser or a denser lattice explains the peaks as well or better, see `rivals`."""
+    """Tell whether a sparser or a denser lattice explains the peaks as well or better, see `sharing`."""
     hkl, explained = assigned(axes, peaks, limits)
     chance = float(np.exp(-peaks[:, INFORMATION].mean()))
-    steps = sparser_steps(hkl[explained].astype(np.int64), len(peaks), chance)
-    if prod(p for p, _ in steps) > MOST_REPEATS:
+    indices = hkl[explained].astype(np.int64)
+    if is_too_large(indices, list(sparser_steps(indices, len(peaks), chance))):
         return True
     others = np.ascontiguousarray(peaks[~explained])
 

@@ -94,7 +94,9 @@ class PinkIndexer:
             return []
         if best.disbalance > self._settings.max_refinement_disbalance:
             return []
-        if view.wavelength > ELECTRONS and has_rival(best.axes, limits.pack(shifted_q(view, best.det_shift)), limits):
+        if view.wavelength > ELECTRONS and has_rival(
+            best.axes, limits.pack(shifted_q(view, best.det_shift)), limits
+        ):
             return []
         axes = np.ascontiguousarray(np.linalg.inv(self._to_cell.T @ np.linalg.inv(best.axes).T).T)
         return [replace(candidate(axes, self._target), det_shift=best.det_shift)]

@@ -8,26 +8,24 @@ more than what it may have in common with others (`kernels.rivals`):
 - a denser lattice: peaks between the points must not lie on a lattice of which this one is an arbitrary part;
 - rods: along each direction the points have to explain what rods do not.
 
-A beam centre or camera length that is off makes a right lattice fail, too.  Then, and only then, its peaks agree much
-better once the detector may move, so it is asked again with the detector moved.
+A beam centre or camera length that is off makes a right lattice fail, too.  Then, and only then, its peaks agree
+much better once the detector may move, so it is asked again with the detector moved.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
-from math import log10, prod
-from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.kernels.chance import FLAT_VOLUME, distances_from_lattice, evidence_of
-from braggstream.kernels.rivals import count_classes, find_sparser, least_support_along, mark_neighbours
+from braggstream.kernels.chance import FLAT_VOLUME, distances_from_lattice
+from braggstream.kernels.rivals import least_support_along, mark_neighbours
 from braggstream.model.crystal import Crystal
 from braggstream.steps.indexing.cell_check import Tolerance
 from braggstream.steps.indexing.centring import ReducedLattice, reduce_lattice
 from braggstream.steps.indexing.peak_check import FLATNESS, PeakWeighing, weigh_peaks
+from braggstream.steps.indexing.sharing import MOST_BETWEEN, DenserClass, best_class, is_too_large, sparser_steps
 from braggstream.steps.pairing import shifted_q
 from braggstream.steps.refinement import refine_crystal
 from braggstream.steps.view import PeakView
@@ -35,18 +33,8 @@ from braggstream.steps.view import PeakView
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-PRIMES = (2, 3, 5, 7, 11, 13)
-"""Indices of the sublattices that are tried."""
-LEAST_OUTSIDE = 5.0
-"""Evidence from outside of each sublattice; there are about 430 of them, so chance has nearly three decades."""
 LEAST_ALONG = 5.0
 """Evidence for the points on the rods along each direction."""
-MOST_BETWEEN = 6.0
-"""Evidence for a denser lattice from which on it is believed."""
-SPECIAL = 6.0
-"""Evidence from which on a lattice is more than an arbitrary part of the denser one: its spots are the strong ones."""
-MOST_REPEATS = 4
-"""A cell that is so many times too large is told and accepted: its weak spots may be too weak to be found."""
 CLEAR = 3.0
 """Peaks between the points are further from them than so many times the distance of best agreement."""
 MOVED_GAIN = 2.5
@@ -55,17 +43,6 @@ N_MOVES = 2
 """Refinements with a detector that moves: the first brings more peaks to their lattice points."""
 
 
-def _classes() -> IntArray:
-    rows = [
-        (p, *triple)
-        for p in PRIMES
-        for triple in product(range(p), repeat=3)
-        if next((number for number in triple if number), 0) == 1
-    ]
-    return np.array(rows, np.int64)
-
-
-CLASSES = _classes()
 DIRECTIONS = np.array([d for d in product((-1.0, 0.0, 1.0), repeat=3) if d > (0.0, 0.0, 0.0)])
 """The 13 shortest ones of a reduced lattice, or so."""
 
@@ -108,89 +85,6 @@ def judge(crystal: Crystal, view: PeakView, weighing: PeakWeighing, tolerance: T
     return again if again.is_accepted else verdict
 
 
-def sparser_steps(hkl: IntArray, n_peaks: int, chance: float) -> Iterator[tuple[int, FloatArray]]:
-    """Find sublattices, each in the one before, outside of which there is no evidence for a lattice.
-
-    Parameters
-    ----------
-    hkl : int64[n, 3]
-        Indices of the peaks that the lattice explains.
-    n_peaks
-        All peaks.
-    chance
-        Probability that it explains a peak by chance.
-
-    Yields
-    ------
-    int, float64[3]
-        The prime index, and the shorter vector of the direct lattice that goes with it, in terms of the axes.
-    """
-    basis = np.eye(3)
-    for _ in range(MOST_REPEATS):
-        row = find_sparser(hkl, n_peaks, chance, LEAST_OUTSIDE, CLASSES)
-        if row < 0:
-            return
-        p, numbers = int(CLASSES[row, 0]), CLASSES[row, 1:]
-        multiples = hkl @ numbers
-        is_inside = multiples % p == 0
-        # The axis whose number is 1 gives way to the new vector.
-        axis = int(np.flatnonzero(numbers)[0])
-        n_peaks -= int((~is_inside).sum())
-        hkl = hkl[is_inside]
-        hkl[:, axis] = multiples[is_inside] // p
-        basis[axis] = numbers @ basis / p
-        chance /= p
-        yield p, basis[axis].copy()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DenserClass:
-    """A denser lattice of prime index: what speaks for it, and where its points lie."""
-
-    evidence: float = 0.0
-    n_more: int = 0
-    """Peaks that it explains between the points of the lattice."""
-    p: int = 0
-    numbers: tuple[int, int, int] = (0, 0, 0)
-    """Its points lie at these indices over p, and multiples."""
-
-    def has_arbitrary_part(self, n_explained: int) -> bool:
-        """Whether the lattice holds no more of the peaks than any other p-th part of the denser one would."""
-        return evidence_of(n_explained, n_explained + self.n_more, 1.0 / self.p) <= SPECIAL
-
-
-def best_class(
-    n: int, chance: float, reach: float, looked_up: Callable[[int], tuple[FloatArray, FloatArray]]
-) -> DenserClass:
-    """Find the denser lattice that explains most of the peaks between the points of a lattice.
-
-    Parameters
-    ----------
-    n
-        Number of those peaks.
-    chance
-        Probability that the lattice explains a peak by chance.
-    reach
-        Distance within which a peak is explained [Å⁻¹].
-    looked_up
-        Gives, for a prime p, indices of the peaks times p, float64[n, 3], and their squared distances from the
-        points where all these are whole, float64[n] [Å⁻²].
-    """
-    best = DenserClass()
-    for p in PRIMES:
-        by_chance = (p - 1) * chance
-        if not 0.0 < by_chance < 1.0 or -n * log10(by_chance) < MOST_BETWEEN:
-            break
-        counts = np.empty(p**3, np.int64)
-        key = count_classes(*looked_up(p), reach, p, counts)
-        n_more = int(counts[key])
-        evidence = evidence_of(n_more, n, by_chance) if n_more else 0.0
-        if evidence > best.evidence:
-            numbers = (key // p**2, key // p % p, key % p)
-            best = DenserClass(evidence=evidence, n_more=n_more, p=p, numbers=numbers)
-    return best
-
-
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class _Trial:
     """A lattice and the peaks, as the kernels want them."""
@@ -231,19 +125,15 @@ class _Trial:
         return np.asarray(self.distances < self.reach**2)
 
     def verdict(self) -> Verdict:
-        steps = list(self._sparser())
-        n_times = prod(p for p, _ in steps)
+        hkl = np.rint(self.fractional[self.is_explained]).astype(np.int64)
+        steps = list(sparser_steps(hkl, len(self.q), self.chance))
         note = self._sparser_note(steps)
-        if n_times > MOST_REPEATS:
+        if is_too_large(hkl, steps):
             return Verdict(is_accepted=False, note=note)
         denser = self._denser()
         if denser is not None and not denser.is_special:
             return Verdict(is_accepted=False, note=denser.note)
         return Verdict(is_accepted=self._support_along() >= LEAST_ALONG, note=denser.note if denser else note)
-
-    def _sparser(self) -> Iterator[tuple[int, FloatArray]]:
-        hkl = np.rint(self.fractional[self.is_explained]).astype(np.int64)
-        return sparser_steps(hkl, len(self.q), self.chance)
 
     def _sparser_note(self, steps: list[tuple[int, FloatArray]]) -> str:
         if not steps:
@@ -265,7 +155,7 @@ class _Trial:
         best = self._best_class(far)
         if best.evidence < MOST_BETWEEN:
             return None
-        # Where the geometry is off, peaks of one region lie between the points; those of a denser lattice are mixed.
+        # Where the geometry is off, a region's peaks lie between the points; those of a denser lattice are mixed.
         is_near = np.empty(len(self.q), np.bool_)
         mark_neighbours(self.q, is_explained, is_near)
         if self._best_class(far[is_near[far]]).evidence < MOST_BETWEEN:
