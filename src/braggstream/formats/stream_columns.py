@@ -35,6 +35,8 @@ MAX_NOTICES = 20
 STANDARD_INPUT = "-"
 
 _END = b"\n" + CHUNK_END.encode()
+_OF_CRYSTAL = [*range(text.AXES, text.AXES + 9), text.RADIUS, text.LIMIT, text.SHIFT_X, text.SHIFT_Y]
+"""Columns of decimal numbers that stand in a crystal."""
 _PROBLEMS = {
     text.BAD_REFLECTION: "expected a reflection (ten columns, indices up to 32767)",
     text.NO_CELL: "the crystal that ends here has no astar, bstar and cstar",
@@ -326,7 +328,8 @@ class _Piece:
 
     def observations(self, panel_names: tuple[str, ...]) -> Observations:
         """Give the crystals in the package's units."""
-        numbers, texts, values = self._numbers, self._texts, self._values
+        texts, values = self._texts, self._values
+        numbers = _with_crystals_in_single_precision(self._numbers)
         crystals = CrystalTable(
             filename=texts[0],
             event=tuple(event or "//" for event in texts[1]),
@@ -354,6 +357,18 @@ class _Piece:
             panel=self._panel,
             panel_names=panel_names,
         )
+
+
+def _with_crystals_in_single_precision(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round what is a crystal's, not its frame's, as the reference program does, which goes on in double precision.
+
+    Axes have a digit more than single precision holds: without rounding, intensities that are corrected for
+    polarisation, scaled or refined differ from the reference's in their last digits.
+    """
+    rounded = numbers.copy()
+    with np.errstate(over="ignore"):
+        rounded[:, _OF_CRYSTAL] = numbers[:, _OF_CRYSTAL].astype(np.float32)
+    return rounded
 
 
 def _texts_of(data: NDArray[np.uint8], spans: NDArray[np.int64]) -> list[tuple[str, ...]]:
