@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.cli.report_page import page_of
@@ -82,7 +83,7 @@ def _merged(chosen: dict[str, Any]) -> MergedSummary:
     return summarise_merge(
         merged,
         None if names is None else (read_reflections(names[0]), read_reflections(names[1])),
-        read_cell(chosen["pdb"]),
+        read_cell(chosen["pdb"], say),
         group,
         n_shells=chosen["nshells"],
         resolution=(chosen["lowres"], chosen["highres"]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from braggstream.cli.notices import say
 from braggstream.formats.stream_read import StreamFile, read_stream
 from braggstream.model.result import FrameResult
 
@@ -27,6 +28,7 @@ def run(words: Sequence[str]) -> int:
     seen = Seen()
     for frame in stream:
         seen.add(frame)
+    say(*stream.notices)
     print("\n".join(summary_lines(stream, seen)))
     if not chosen.no_histograms:
         for name, unit, values in seen.columns():

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 
 from braggstream.formats.compressed_file import open_bytes
 from braggstream.formats.geom import parse_geometry
-from braggstream.formats.stream_header import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE, GEOMETRY_BEGIN, GEOMETRY_END
+from braggstream.formats.stream_header import (
+    CHUNK_BEGIN,
+    CHUNK_END,
+    GEOMETRY_BEGIN,
+    GEOMETRY_END,
+    check_first_line,
+)
 from braggstream.kernels import stream_text as text
 from braggstream.model.cell import CENTRINGS, LATTICE_TYPES
 from braggstream.model.constants import HC_EV_ANGSTROM
@@ -31,6 +37,7 @@ N_CRYSTALS = 4096
 PIECE_BYTES = 8 << 20
 MAX_CHUNK_BYTES = 1 << 30
 MAX_HEADER_BYTES = 16 << 20
+MAX_FIRST_LINE = 256
 MAX_NOTICES = 20
 STANDARD_INPUT = "-"
 
@@ -158,8 +165,8 @@ class StreamColumns:
         while marks[1] not in content:
             more = self._read(source, 1 << 16)
             content += more
-            if not content.startswith(FORMAT_LINE.encode()[: len(content)]) or not content:
-                raise UserError(f"is no stream file: expected {FORMAT_LINE!r} in its first line", path=self.path)
+            if b"\n" in content or len(content) >= MAX_FIRST_LINE or not more:
+                check_first_line(content[:MAX_FIRST_LINE].decode("utf-8", "replace"), self.path)
             if not more or len(content) > MAX_HEADER_BYTES:
                 raise UserError("has no geometry, which a stream file must hold", path=self.path)
         head, _, rest = content.partition(marks[1])
