@@ -38,7 +38,7 @@ def message(text):
         (BEAM + PANEL.replace("p/res", "p/Res"), "x.geom:3: panel p has no res;", "line 11: a panel has no 'Res'"),
         (BEAM + PANEL.replace("p/", "badpanel0/"), "there are no panels",
          "'badpanel0' is one, as it begins with 'bad': the statement is ignored"),
-        (BEAM + PANEL + PANEL.replace("p/", "q/") + PANEL.replace("p/", "bad1/"), "bad region bad1 has fs and ss bounds",
+        (BEAM + PANEL + PANEL.replace("p/", "q/") + PANEL.replace("p/", "bad1/"), "bad region bad1 has fs and ss",
          "'bad1' is one, as it begins with 'bad'"),
     ],
 )  # fmt: skip

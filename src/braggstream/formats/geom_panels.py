@@ -190,8 +190,8 @@ class PanelDraft:
             if not mask.data and mask != Mask(data=""):
                 old = "" if slot else " (or mask, its old name)"
                 raise self._error(
-                    f"has mask{slot} bits or a file, but no mask{slot}_data: expected mask{slot}_data{old} = /PATH, "
-                    f"in the file of the frames or in mask{slot}_file = FILE",
+                    f"has mask{slot} bits or a file, but no mask{slot}_data: expected mask{slot}_data{old} = /PATH,"
+                    f" in the file of the frames or in mask{slot}_file = FILE",
                     *_mask_fields(slot),
                 )
 
