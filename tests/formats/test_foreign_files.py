@@ -1,11 +1,13 @@
-"""Stream files of other programs and times: cells in their headers that are not ours, and formats that are none."""
+"""Files of other programs and times: streams with cells that are not ours, formats that are none, MTZ columns."""
 
 import lzma
 
+import numpy as np
 import pytest
 
 from braggstream.cli.main import main
 from braggstream.formats.hkl import read_hkl
+from braggstream.formats.reflection_file import read_reflections
 from braggstream.formats.stream_columns import read_observations
 from braggstream.formats.stream_read import read_stream
 from braggstream.model.errors import UserError
@@ -85,3 +87,49 @@ def test_lists_of_other_programs_are_called_what_they_are(tmp_path, text, name):
     (tmp_path / "x.hkl").write_text(text)
     with pytest.raises(UserError, match=f"is no reflection list: .*, and this looks like {name}"):
         read_hkl(tmp_path / "x.hkl")
+
+
+def made_mtz(path, columns, space_group="P 4 3 2"):
+    """Write an MTZ file with three reflections; gives it."""
+    gemmi = pytest.importorskip("gemmi")
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.spacegroup = gemmi.SpaceGroup(space_group)
+    mtz.add_dataset("made")
+    for label, kind in columns:
+        mtz.add_column(label, kind)
+    numbers = np.arange(1, 1 + 3 * len(columns), dtype=np.float32).reshape(3, -1)
+    mtz.set_data(np.column_stack([np.array([[1, 0, 0], [1, 1, 0], [3, 2, 1]], np.float32), numbers]))
+    mtz.write_to_file(str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("I", "SIGI"), ("IMEAN", "SIGIMEAN"), ("Imean", "SIGImean"), ("IOBS", "SIGIOBS"), ("Iobs", "SIGIobs"),
+        ("I-obs", "SIGI-obs"), ("I_obs", "SIGI_obs"), ("i", "sigi"), ("Isomehow", "sdIsomehow"),
+    ],
+)  # fmt: skip
+def test_intensities_of_mtz_files_under_any_name(tmp_path, names):
+    columns = [("FreeR_flag", "I"), (names[0], "J"), (names[1], "Q"), ("F", "F"), ("SIGF", "Q")]
+    found = read_reflections(made_mtz(tmp_path / "x.mtz", columns))
+    assert (
+        found.symmetry == "m-3m" and found.intensity.tolist() == [2, 7, 12] and found.sigma.tolist() == [3, 8, 13]
+    )
+
+
+@pytest.mark.parametrize("name", ["I", "Iobs", "I-obs", "DANO_I"])
+def test_bijvoet_mates_of_mtz_files_under_any_name(tmp_path, name):
+    columns = [(f"{name}(+)", "K"), (f"SIG{name}(+)", "M"), (f"{name}(-)", "K"), (f"SIG{name}(-)", "M")]
+    found = read_reflections(made_mtz(tmp_path / "x.mtz", columns))
+    assert found.symmetry == "432" and sorted(found.intensity.tolist()) == [1, 5, 9, 11]
+    assert dict(zip(found.intensity.tolist(), found.sigma.tolist(), strict=True))[11] == 12
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [[("F", "F"), ("SIGF", "Q")], [("Ione", "J"), ("SIGIone", "Q"), ("Itwo", "J"), ("SIGItwo", "Q")]],
+)
+def test_mtz_files_whose_intensities_are_not_clear_are_refused(tmp_path, columns):
+    with pytest.raises(UserError, match=rf"has no columns I and SIGI, but H, K, L, {columns[0][0]}"):
+        read_reflections(made_mtz(tmp_path / "x.mtz", columns))
