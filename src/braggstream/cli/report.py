@@ -67,6 +67,7 @@ def run(words: Sequence[str]) -> int:
         _write(chosen["text"], text_of(rows))
     if chosen["latex"] is not None:
         _write(chosen["latex"], latex_of(rows))
+    say(*(merged.remarks if merged is not None else ()))
     print(text_of(rows), end="")
     print(f"Page: {chosen['output']}", file=sys.stderr)
     return 0
