@@ -17,8 +17,10 @@ def show(*words):
 
 @pytest.mark.golden
 def test_summary_of_a_stream_of_the_reference(golden):
-    done = show(golden / "merging" / "many.stream.xz")
+    stream = golden / "merging" / "many.stream.xz"
+    done = show(stream)
     assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) < 20 and "█" not in done.stdout
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     assert lines["frames"].split()[1] == "300"
     assert lines["hits"].split()[1] == "290"
@@ -27,7 +29,8 @@ def test_summary_of_a_stream_of_the_reference(golden):
     rows = [line.split() for line in done.stdout.splitlines() if "Å  (median" in line and line[0] in "abc"]
     cell = {row[0]: float(row[1]) for row in rows}
     assert (cell["a"], cell["c"]) == (pytest.approx(79.2, abs=0.01), pytest.approx(38.0, abs=0.01))
-    assert "█" in done.stdout
+    drawn = show(stream, "--histograms")
+    assert drawn.stdout.startswith(done.stdout) and drawn.stdout.count("█") > 100
 
 
 @pytest.mark.golden

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from braggstream.formats.cell import parse_cell, read_cell, write_cell
+from braggstream.formats.cell import parse_cell, parse_target_cell, read_cell, write_cell
 from braggstream.model.cell import CENTRINGS, HAS_UNIQUE_AXIS, LATTICE_TYPES, UnitCell
 from braggstream.model.errors import UserError
 
@@ -150,6 +150,37 @@ class TestCellFile:
         assert parse_cell(cell_text(lattice, centring, good, axis)).parameters == good
         assert message(cell_text(lattice, centring, bad, axis)).startswith("x.cell:")
 
+    @pytest.mark.parametrize("centring", CENTRINGS[1:])
+    def test_a_centred_triclinic_lattice_has_no_restraint(self, centring):
+        remarks = []
+        cell = parse_cell(cell_text("triclinic", centring, (50, 60, 70, 80, 95, 100)), "x.cell", remarks.append)
+        assert (cell.lattice_type, cell.centring, cell.unique_axis) == ("triclinic", centring, "*")
+        (remark,) = remarks
+        assert (
+            remark.startswith(f"x.cell: a triclinic lattice with centering {centring}:") and "restraint" in remark
+        )
+
+    def test_a_lattice_type_alone(self):
+        text = f"{TITLE}\nlattice_type = tetragonal\nunique_axis = c\ncentering = P\n"
+        remarks = []
+        assert parse_target_cell(text, "x.cell", remarks.append) is None
+        assert remarks == [
+            "x.cell: a tetragonal lattice without parameters: there is no cell to look for or compare with"
+        ]
+        assert message(text) == "x.cell: gives a lattice type only, and a, b, c, al, be, ga are needed here"
+
+    @pytest.mark.parametrize(
+        ("value", "hint"),
+        [
+            ("79,2 A", "with a decimal point and no comma"),
+            ("7.92D+1 A", "write powers of ten with an e"),
+            ("79.2 A # from the literature", "';' begins a comment"),
+            ("79.2 A (published)", "';' begins a comment"),
+        ],
+    )
+    def test_what_is_often_meant(self, value, hint):
+        assert message(LYSOZYME.replace("a = 79.2 A", f"a = {value}", 1)).endswith(hint)
+
     @pytest.mark.golden
     def test_golden_files(self, golden):
         single, multi = read_cell(golden / "single.cell"), read_cell(golden / "multi.cell")
@@ -237,6 +268,50 @@ class TestCryst1:
             n_checked += 1
         assert n_checked == 65
 
+    def test_every_setting_of_every_space_group(self):
+        """The same with and without blanks, in capitals too, for all that gemmi's table knows."""
+        gemmi = pytest.importorskip("gemmi")
+        tilted = {"a": (50, 60, 70, 103, 90, 90), "b": self.TILTED, "c": (50, 60, 70, 90, 90, 103)}
+        square = {
+            "tetragonal": self.SQUARE,
+            "trigonal": self.HEXAGON,
+            "hexagonal": self.HEXAGON,
+            "cubic": self.CUBE,
+        }
+        n_checked = 0
+        for group in gemmi.spacegroup_table():
+            system, axis = group.crystal_system_str(), "*"
+            if system == "monoclinic":
+                axis = group.monoclinic_unique_axis()
+                parameters = tilted[axis]
+            elif group.ext == "R":
+                system, parameters = "rhombohedral", (78, 78, 78, 85, 85, 85)
+            else:
+                parameters = square.get(system, self.BOX)
+                axis = "c" if system in ("tetragonal", "trigonal", "hexagonal") else "*"
+            expected = (
+                {"trigonal": "hexagonal"}.get(system, system),
+                "H" if group.ext == "H" else group.hm[0],
+                axis,
+            )
+            for symbol in {group.hm, group.hm.replace(" ", ""), group.hm.upper(), group.hm.partition("(")[0]}:
+                if not group.hm.lower().endswith(("a)", "(a)", "2a", "3a")):  # Settings of CCP4's own.
+                    cell = parse_cell(cryst1(symbol, parameters))
+                    assert (cell.lattice_type, cell.centring, cell.unique_axis) == expected, symbol
+                    n_checked += 1
+        assert n_checked > 1500
+
+    @pytest.mark.parametrize(
+        "text", [cryst1("", TILTED), "CRYST1 50 60 70 90 103.7 90\n", "CRYST1 50 60 70 90 103.7 90 4"]
+    )
+    def test_no_space_group(self, text):
+        remarks = []
+        cell = parse_cell(text, "x.pdb", remarks.append)
+        assert (cell.lattice_type, cell.centring, cell.unique_axis) == ("triclinic", "P", "*")
+        assert cell.parameters == self.TILTED
+        (remark,) = remarks
+        assert remark.startswith("x.pdb: CRYST1 names no space group: the cell is taken as triclinic P")
+
     def test_columns_may_be_shifted(self):
         assert parse_cell("CRYST1 79.2 79.2 38.0 90 90 90 P 43 21 2 8").lattice_type == "tetragonal"
 
@@ -252,7 +327,6 @@ class TestCryst1:
             ("CRYST1", "x.cell:1: CRYST1 is not understood"),
             ("\nCRYST1 1 2 3 4 5", "x.cell:2: CRYST1 is not understood"),
             (cryst1("P 1", (1, 1, 1, 90, 90, 90)), "x.cell:2: CRYST1 holds the placeholder"),
-            (cryst1("", BOX), "x.cell:2: '' is no space group"),
             (cryst1("X 2 2 2", BOX), "x.cell:2: 'X 2 2 2' is no space group"),
             (cryst1("P q", BOX), "x.cell:2: 'P q' is no space group"),
             (cryst1("P 43 21 2", BOX), "x.cell:2: tetragonal cells (unique axis c) have a = b"),

@@ -1,6 +1,7 @@
 """`braggstream report`: the page, Table 1, and the counts behind them."""
 
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from braggstream.cli.main import main
 from braggstream.formats import stream_counts
 from braggstream.formats.cell import write_cell
-from braggstream.formats.hkl import write_hkl
+from braggstream.formats.hkl import read_hkl, write_hkl
 from braggstream.formats.stream_counts import count_frames
 from braggstream.model.errors import UserError
+from braggstream.model.point_group import point_group
+from braggstream.model.reflection_list import ReflectionList
+from braggstream.steps.merging.shells import inverse_d_of, possible_reflections
 from merging.ambiguous_crystals import ambiguous_crystals, stream_text
 from merging.test_figures_of_merit import TETRAGONAL, made_list
 
@@ -92,6 +96,57 @@ def test_a_page_from_a_stream_alone_and_from_a_list_alone(made, capsys):
     assert main(["report", "--hkl", "x.hkl", "-p", "x.cell"]) == 0
     told = capsys.readouterr().out
     assert "Multiplicity" in told and "CC1/2" not in told and "Crystals" not in told
+
+
+def made_halves(made, *, d_min=1.6, sigma=60.0, mean=0.0):
+    """Write a list and half sets whose intensities fall off with resolution under even noise."""
+    hkl = possible_reflections(TETRAGONAL, point_group("4/mmm"), 1e-6, 1.0 / d_min)
+    rng = np.random.default_rng(3)
+    inverse_d = inverse_d_of(hkl, TETRAGONAL)
+    true = rng.exponential(1000.0, len(hkl)) * np.exp(-2.0 * 40.0 * (0.5 * inverse_d) ** 2)
+    for name in ("x.hkl", "x.hkl1", "x.hkl2"):
+        noisy = true + rng.normal(mean, sigma, len(hkl))
+        write_hkl(made / name, ReflectionList.of(hkl, noisy, np.full(len(hkl), sigma), symmetry="4/mmm"))
+    return true, inverse_d
+
+
+def test_a_resolution_is_suggested_where_half_sets_end_to_agree(made, capsys):
+    true, inverse_d = made_halves(made)
+    assert main(["report", "--hkl", "x.hkl", "-p", "x.cell", "--nshells=20"]) == 0
+    shown = capsys.readouterr()
+    table = dict(line.split("  ", 1) for line in shown.out.splitlines())
+    suggested = float(table["Suggested end (Å)"])
+    # CC1/2 of a shell is what intensities vary, as a part of what is measured.
+    edges = np.sort(inverse_d)[:: len(inverse_d) // 20]
+    shells = [true[(inverse_d >= inner) & (inverse_d < outer)] for inner, outer in pairwise(edges)]
+    below = [outer for shell, outer in zip(shells, edges[1:], strict=True) if shell.var() < 0.3 / 0.7 * 60.0**2]
+    assert suggested == pytest.approx(1.0 / below[0], abs=0.12)
+    assert f"Beyond {suggested:.2f} Å the half sets hardly agree" in shown.err
+    assert f"--highres={suggested:.2f} leaves that out" in (made / "report.html").read_text()
+    assert main(["report", "--hkl", "x.hkl", "-p", "x.cell", f"--highres={suggested}"]) == 0
+    again = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert float(again.get("Suggested end (Å)", suggested)) < 1.05 * suggested
+    assert "-" not in again["Rsplit (%)"] and float(again["CC1/2"].split("(")[1].rstrip(")")) > 0.2
+
+
+def test_a_rsplit_of_negative_intensities_is_not_told(made, capsys):
+    made_halves(made, mean=-30.0)
+    assert main(["report", "--hkl", "x.hkl", "-p", "x.cell", "--nshells=20"]) == 0
+    shown = capsys.readouterr()
+    table = dict(line.split("  ", 1) for line in shown.out.splitlines())
+    assert table["Rsplit (%)"].endswith("(-)")
+    assert "Rsplit says nothing of shells whose mean intensity is below zero" in shown.err
+
+
+def test_a_page_where_half_sets_have_nothing_in_common(made, capsys):
+    one = read_hkl("x.hkl1")
+    write_hkl("x.hkl1", one.take(np.arange(len(one)) % 2 == 0))
+    write_hkl("x.hkl2", one.take(np.arange(len(one)) % 2 == 1))
+    assert main(["report", "--hkl", "x.hkl", "-p", "x.cell"]) == 0
+    shown = capsys.readouterr()
+    assert "Multiplicity" in shown.out and "CC1/2" not in shown.out
+    assert "The half sets cannot be compared: nothing to compare: 0 reflections are in both lists" in shown.err
+    assert "The half sets cannot be compared" in " ".join(Page((made / "report.html").read_text()).words)
 
 
 def test_frames_are_counted_wherever_pieces_are_cut(made, monkeypatch):

@@ -63,7 +63,7 @@ def _check(chosen: dict[str, Any]) -> Iterator[str]:
     if selection.negatives != "keep" and not chosen["ltest"]:
         warnings.append("--ignore-negs and --zero-negs bias the means: no test but --ltest needs them")
     yield from (f"Warning: {warning}" for warning in warnings)
-    cell, reflections = read_cell(chosen["pdb"]), read_list(path)
+    cell, reflections = read_cell(chosen["pdb"], say), read_list(path)
     group = symmetry_of(reflections, chosen["symmetry"])
     check_symmetry(reflections, group, path)
     selected = select_reflections(reflections, cell, group, selection)

@@ -12,6 +12,7 @@ from braggstream.cli.figure_options import (
     selection_of,
     write_table,
 )
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.cell import read_cell
@@ -73,7 +74,7 @@ def _compare(chosen: dict[str, Any], figure: FigureOfMerit) -> Iterator[str]:
     if selection.negatives != "keep" and not figure.needs_positive:
         warnings.append(f"--ignore-negs and --zero-negs bias a comparison: --fom={figure.name} does not need them")
     yield from (f"Warning: {warning}" for warning in warnings)
-    cell, (one, other) = read_cell(chosen["pdb"]), (read_list(path) for path in chosen["lists"])
+    cell, (one, other) = read_cell(chosen["pdb"], say), (read_list(path) for path in chosen["lists"])
     group = _common_symmetry(one, other, chosen)
     if figure.of_mates is not None and group.is_centrosymmetric:
         raise UserError(f"--fom={figure.name} needs a symmetry that keeps Bijvoet mates apart, not {group.name}")

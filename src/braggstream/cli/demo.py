@@ -71,7 +71,7 @@ class Demo:
         _finish("simulate", "--examples", str(self._kept))
         self._process_live()
         self._say("3. What is in the stream file")
-        _finish("show", "--no-histograms", str(self._stream))
+        _finish("show", str(self._stream))
         self._say("4. Judged by the truth")
         _finish("simulate", "--judge", str(self._stream), "--truth", str(self._kept / "truth.json"))
         self._process_from_asapo()

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.cell import read_cell
@@ -47,7 +48,7 @@ def run(words: Sequence[str]) -> int:
 
         if chosen["pdb"] is None or chosen["symmetry"] is None:
             raise UserError("an MTZ file needs a unit cell and a point group: give them with -p and -y")
-        cell = read_cell(chosen["pdb"])
+        cell = read_cell(chosen["pdb"], say)
         symmetry = fitting_space_group(point_group(chosen["symmetry"]), cell, chosen["space_group"])
         n_crystals, n_observations = write_unmerged_mtz(output, _blocks(paths), cell, symmetry)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from braggstream import __version__
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.cell import read_cell
@@ -68,7 +69,7 @@ def run(words: Sequence[str]) -> int:
     chosen = parse_options(words, GROUPS, program=PROGRAM)
     chosen["output_format"] = _format(chosen)
     _check(chosen)
-    cell = None if chosen["pdb"] is None else read_cell(chosen["pdb"])
+    cell = None if chosen["pdb"] is None else read_cell(chosen["pdb"], say)
     given = read_reflections(chosen["intensities"])
     group = symmetry_of(given, chosen["symmetry"])
     if not chosen["trim_centrics"]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from braggstream.cli.notices import say
 from braggstream.cli.output_choice import check_new_file
-from braggstream.formats.cell import read_cell
+from braggstream.formats.cell import read_target_cell
 from braggstream.model.cell import UnitCell
 from braggstream.model.data_formats import AUTO, DATA_FORMATS
 from braggstream.model.errors import UserError
@@ -100,7 +100,7 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
 
 
 def _indexing(options: dict[str, Any], geometry: Geometry) -> IndexingSettings:
-    cell = None if options["pdb"] is None else read_cell(options["pdb"])
+    cell = None if options["pdb"] is None else read_target_cell(options["pdb"], say)
     methods = _methods(options["indexing"], cell)
     if options["find_cell"] is not None and cell is not None:
         raise UserError("--find-cell: the unit cell is given already, with -p: leave one of them out")

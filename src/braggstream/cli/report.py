@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.cli.report_page import page_of
@@ -66,6 +67,7 @@ def run(words: Sequence[str]) -> int:
         _write(chosen["text"], text_of(rows))
     if chosen["latex"] is not None:
         _write(chosen["latex"], latex_of(rows))
+    say(*(merged.remarks if merged is not None else ()))
     print(text_of(rows), end="")
     print(f"Page: {chosen['output']}", file=sys.stderr)
     return 0
@@ -82,7 +84,7 @@ def _merged(chosen: dict[str, Any]) -> MergedSummary:
     return summarise_merge(
         merged,
         None if names is None else (read_reflections(names[0]), read_reflections(names[1])),
-        read_cell(chosen["pdb"]),
+        read_cell(chosen["pdb"], say),
         group,
         n_shells=chosen["nshells"],
         resolution=(chosen["lowres"], chosen["highres"]),

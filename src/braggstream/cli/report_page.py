@@ -69,6 +69,8 @@ def _merged_parts(merged: MergedSummary) -> Iterator[str]:
         "⟨I/σ(I)⟩": {"signal": shells["snr"]},
     }
     yield "<h2>Merged data</h2>"
+    for remark in merged.remarks:
+        yield f"<p>{escape(remark)}</p>"
     yield svg_of(shell_figure(inverse_d, panels))
     if halves is not None:
         agreement = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from braggstream.cli.notices import say
 from braggstream.formats.stream_read import StreamFile, read_stream
 from braggstream.model.result import FrameResult
 
@@ -21,14 +22,16 @@ def run(words: Sequence[str]) -> int:
     """Run `braggstream show` with the words after its name; gives the exit status."""
     parser = argparse.ArgumentParser(prog="braggstream show", description="Summarise a stream file.")
     parser.add_argument("file", help="stream file, also .xz or .gz")
-    parser.add_argument("--no-histograms", action="store_true", help="numbers only")
+    parser.add_argument("--histograms", action="store_true", help="draw how cells, resolutions and radii spread")
+    parser.add_argument("--no-histograms", dest="histograms", action="store_false", help="numbers only (default)")
     chosen = parser.parse_args(words)
     stream = read_stream(chosen.file)
     seen = Seen()
     for frame in stream:
         seen.add(frame)
+    say(*stream.notices)
     print("\n".join(summary_lines(stream, seen)))
-    if not chosen.no_histograms:
+    if chosen.histograms:
         for name, unit, values in seen.columns():
             print("\n".join(histogram_lines(name, unit, values)))
     return 0

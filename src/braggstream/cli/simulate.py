@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from braggstream.cli.notices import say
 from braggstream.cli.simulate_asapo import send_to_asapo, serve_asapo
 from braggstream.cli.simulate_options import number, parser, whole
 from braggstream.cli.simulate_stop import StopFlag, progress
@@ -53,7 +54,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError("choose one: --output=FILE, --serve=ADDRESS, --asapo, or --judge=STREAM")
     if options.geometry is None or options.cell is None:
         raise UserError("a geometry and a cell are needed: give them with -g FILE and -p FILE")
-    simulator = Simulator(read_geometry(options.geometry), read_cell(options.cell), simulation)
+    simulator = Simulator(read_geometry(options.geometry), read_cell(options.cell, say), simulation)
     if options.output is not None:
         return _write(options, simulator, n_frames)
     if options.asapo_send is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from braggstream.cli.notices import say
 from braggstream.formats.solutions import solution_lines
 from braggstream.formats.stream_read import read_stream
 from braggstream.model.errors import UserError
@@ -23,6 +24,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", default="-", metavar="LIST", help="the list (default: standard output)")
     chosen = parser.parse_args(words)
     stream = read_stream(chosen.file)
+    say(*stream.notices)
     n_frames = n_crystals = 0
     with _opened(chosen.output) as file:
         for frame in stream:

@@ -1,6 +1,7 @@
 """Unit cell files: CrystFEL's own format, and the CRYST1 record of PDB files."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from math import degrees
 from pathlib import Path
 from typing import Literal, get_args
@@ -28,24 +29,56 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 _PDB_COLUMNS = ((6, 15), (15, 24), (24, 33), (33, 40), (40, 47), (47, 54))
 
 
-def read_cell(path: str | Path) -> UnitCell:
-    """Read a unit cell from a CrystFEL cell file or a PDB file; raises `UserError` with the line at fault."""
-    return parse_cell(read_text_file(path, "unit cell file", max_bytes=MAX_BYTES), str(path))
+Say = Callable[[str], None]
+"""Takes a remark on a file that is taken, but perhaps not as its author thinks."""
 
 
-def parse_cell(text: str, path: str = "") -> UnitCell:
+def _keep_quiet(remark: str) -> None:
+    pass
+
+
+def read_cell(path: str | Path, say: Say = _keep_quiet) -> UnitCell:
+    """Read a unit cell from a CrystFEL cell file or a PDB file; raises `UserError` with the line at fault.
+
+    `say` takes remarks.
+    """
+    return parse_cell(_text_of(path), str(path), say)
+
+
+def read_target_cell(path: str | Path, say: Say = _keep_quiet) -> UnitCell | None:
+    """Read what lattices are expected to be: as `read_cell`, but None where the file gives no parameters."""
+    return parse_target_cell(_text_of(path), str(path), say)
+
+
+def parse_cell(text: str, path: str = "", say: Say = _keep_quiet) -> UnitCell:
     """Read a unit cell from the text of a CrystFEL cell file or a PDB file.
 
     The format is told by the first line.  A unique axis that is not given is taken from the cell parameters; these
     must fit the lattice type within 2 percent and 2 degrees.  Raises `UserError` with the line at fault.
     """
-    lines = split_lines(text)
+    remarks: list[str] = []
+    cell = parse_target_cell(text, path, remarks.append)
+    if cell is None:
+        missing = ", ".join((*_LENGTHS, *_ANGLES))
+        raise UserError(f"gives a lattice type only, and {missing} are needed here", path=path or "cell")
+    for remark in remarks:
+        say(remark)
+    return cell
+
+
+def parse_target_cell(text: str, path: str = "", say: Say = _keep_quiet) -> UnitCell | None:
+    """Read a cell as `parse_cell` does; None, with a remark, where there are a lattice type and no parameters."""
+    lines, path = split_lines(text), path or "cell"
     try:
         if lines and lines[0].startswith(TITLE):
-            return _cell_of_statements(lines)
-        return _cell_of_pdb(lines)
+            return _cell_of_statements(lines, lambda remark: say(f"{path}: {remark}"))
+        return _cell_of_pdb(lines, lambda remark: say(f"{path}: {remark}"))
     except CellError as fault:
-        raise UserError(str(fault), path=path or "cell", line=fault.line or max(1, len(lines))) from None
+        raise UserError(str(fault), path=path, line=fault.line or max(1, len(lines))) from None
+
+
+def _text_of(path: str | Path) -> str:
+    return read_text_file(path, "unit cell file", max_bytes=MAX_BYTES)
 
 
 def write_cell(cell: UnitCell, *, decimals: int = 2) -> str:
@@ -59,7 +92,7 @@ def write_cell(cell: UnitCell, *, decimals: int = 2) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell_of_statements(lines: list[str]) -> UnitCell:
+def _cell_of_statements(lines: list[str], say: Say) -> UnitCell | None:
     words: dict[str, str] = {}
     numbers: dict[str, float] = {}
     places: dict[str, int] = {}
@@ -78,7 +111,10 @@ def _cell_of_statements(lines: list[str]) -> UnitCell:
         else:
             expected = ", ".join((*_WORDS, *_LENGTHS, *_ANGLES))
             raise CellError(f"'{content[:60]}' is not understood: expected one of {expected} and '='", line_number)
-    return _assemble(words, numbers, places)
+    if "lattice_type" in words and not numbers:
+        say(f"a {words['lattice_type']} lattice without parameters: there is no cell to look for or compare with")
+        return None
+    return _assemble(words, numbers, places, say)
 
 
 def _word(key: str, value: str, line: int) -> str:
@@ -92,11 +128,20 @@ def _measure(key: str, value: str, line: int) -> float:
     number, *unit = value.split()[:3] or [""]
     found = whole_number(number)
     if found is None or len(unit) != 1 or unit[0] not in units:
-        raise CellError(f"{key} = '{value[:60]}': expected a number and {' or '.join(units)}", line)
+        raise CellError(f"{key} = '{value[:60]}': expected a number and {' or '.join(units)}{_hint(value)}", line)
     return found * units[unit[0]]
 
 
-def _assemble(words: dict[str, str], numbers: dict[str, float], places: dict[str, int]) -> UnitCell:
+def _hint(value: str) -> str:
+    """Say what is often meant by a value that is not understood."""
+    if re.search(r"\d,\d", value):
+        return ", with a decimal point and no comma"
+    if re.search(r"\d[dD][-+]?\d", value):
+        return "; write powers of ten with an e"
+    return "; ';' begins a comment" if re.search(r"[#!/%(]", value) else ""
+
+
+def _assemble(words: dict[str, str], numbers: dict[str, float], places: dict[str, int], say: Say) -> UnitCell:
     missing = [
         key for key in ("lattice_type", "centering", *_LENGTHS, *_ANGLES) if key not in words and key not in numbers
     ]
@@ -109,25 +154,28 @@ def _assemble(words: dict[str, str], numbers: dict[str, float], places: dict[str
         centring=next(known for known in CENTRINGS if known == words["centering"]),
         unique_axis=words.get("unique_axis", "?"),
     )
+    if cell.lattice_type == "triclinic" and cell.centring != "P":
+        say(f"a triclinic lattice with centering {cell.centring}: its parameters are refined without a restraint")
     return check_cell(cell, places)
 
 
-def _cell_of_pdb(lines: list[str]) -> UnitCell:
+def _cell_of_pdb(lines: list[str], say: Say) -> UnitCell:
     for line_number, line in enumerate(lines, start=1):
         if line.startswith("CRYST1"):
-            return _cell_of_cryst1(line, line_number)
+            return _cell_of_cryst1(line, line_number, say)
     raise CellError(
         f"this is no unit cell file: expected '{TITLE}' as its first line, or a PDB file with CRYST1", 1
     )
 
 
-def _cell_of_cryst1(line: str, line_number: int) -> UnitCell:
+def _cell_of_cryst1(line: str, line_number: int, say: Say) -> UnitCell:
     numbers = [whole_number(line[first:last].strip()) for first, last in _PDB_COLUMNS]
     symbol = line[55:66].strip()
     if None in numbers:
         parts = line[6:].split(maxsplit=6)
         numbers = [whole_number(part) for part in parts[:6]]
         symbol = parts[6].strip() if len(parts) > 6 else ""
+    symbol = "" if symbol.isdigit() else symbol  # A number alone is Z.
     found = [number for number in numbers if number is not None]
     if len(found) != len(_PDB_COLUMNS):
         raise CellError("CRYST1 is not understood: expected three lengths [A] and three angles [deg]", line_number)
@@ -136,6 +184,9 @@ def _cell_of_cryst1(line: str, line_number: int) -> UnitCell:
     a, b, c, alpha, beta, gamma = found
     cell = UnitCell(a=a, b=b, c=c, alpha=alpha, beta=beta, gamma=gamma)
     places = dict.fromkeys((*_LENGTHS, *_ANGLES, *_WORDS), line_number)
+    if not symbol:
+        say("CRYST1 names no space group: the cell is taken as triclinic P, without a restraint on its parameters")
+        return check_cell(cell, places)
     lattice_type: LatticeType
     centring: Centring
     lattice_type, centring, unique_axis = lattice_of_space_group(symbol, cell, line_number)

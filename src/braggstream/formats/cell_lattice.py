@@ -20,7 +20,7 @@ MIN_RELATIVE_VOLUME = 1e-3
 """Smallest volume, relative to that of a box with the same edges."""
 
 _ALLOWED_CENTRINGS: Mapping[LatticeType, str] = {
-    "triclinic": "P",
+    "triclinic": "PABCIFRH",
     "monoclinic": "PABCIF",
     "orthorhombic": "PABCIF",
     "tetragonal": "PCIF",
@@ -32,17 +32,20 @@ _AXES = "abc"
 _ANGLE_NAMES = ("alpha", "beta", "gamma")
 _KEYS = {"alpha": "al", "beta": "be", "gamma": "ga"}
 _CUBIC = frozenset({"23", "213", "432", "4132", "4232", "4332"})
-_COMPACT_MONOCLINIC = {
-    "2": "?",
-    "21": "?",
-    "211": "a",
-    "2111": "a",
-    "121": "b",
-    "1211": "b",
-    "112": "c",
-    "1121": "c",
+_TWOFOLD = r"(?:21?(?:/[abcdemn])?|[abcdemn])"
+"""What may stand for an axis of a monoclinic or orthorhombic group: rotation, mirror, or both."""
+_RUN_TOGETHER: Mapping[str, tuple[LatticeType, str]] = {
+    "-?1": ("triclinic", "*"),
+    _TWOFOLD: ("monoclinic", "?"),
+    f"{_TWOFOLD}11": ("monoclinic", "a"),
+    f"1{_TWOFOLD}1": ("monoclinic", "b"),
+    f"11{_TWOFOLD}": ("monoclinic", "c"),
+    f"{_TWOFOLD}{{3}}": ("orthorhombic", "*"),
+    r"[abcdemn]-?3[abcdmn]?|-4[a-z]?3[abcdmn]|[42][1-3]?/[a-z]-3.*": ("cubic", "*"),
+    r"-?4.*": ("tetragonal", "c"),
+    r"-?[36].*": ("hexagonal", "c"),
 }
-_COMPACT_ORTHORHOMBIC = re.compile(r"(?:21?){3}")
+"""Lattice type and unique axis of symbols without blanks: the first pattern that fits."""
 
 
 class CellError(ValueError):
@@ -153,7 +156,7 @@ def lattice_of_space_group(symbol: str, cell: UnitCell, line: int) -> tuple[Latt
 
     The parameters decide between the two settings of a rhombohedral space group.  Raises `CellError`.
     """
-    letter, rest = symbol[:1].upper(), symbol[1:].partition(":")[0].split()
+    letter, rest = symbol[:1].upper(), symbol[1:].partition(":")[0].lower().split()
     system = _system(rest)
     centring = next((known for known in CENTRINGS if known == letter), None)
     if centring is None or system is None:
@@ -175,7 +178,7 @@ def _system(elements: list[str]) -> tuple[LatticeType, str] | None:
         return None
     first = elements[0].lstrip("-")[:1]
     if len(elements) == 1:
-        return _system_of_word(elements[0], first)
+        return _system_of_word(elements[0])
     if first != "3" and elements[1].lstrip("-").startswith("3"):
         return "cubic", "*"
     if first == "4":
@@ -190,15 +193,7 @@ def _system(elements: list[str]) -> tuple[LatticeType, str] | None:
     return ("orthorhombic", "*") if len(special) == 3 else None
 
 
-def _system_of_word(word: str, first: str) -> tuple[LatticeType, str] | None:
-    if word in ("1", "-1"):
-        return "triclinic", "*"
-    if word in _COMPACT_MONOCLINIC:
-        return "monoclinic", _COMPACT_MONOCLINIC[word]
+def _system_of_word(word: str) -> tuple[LatticeType, str] | None:
     if word in _CUBIC:
         return "cubic", "*"
-    if _COMPACT_ORTHORHOMBIC.fullmatch(word):
-        return "orthorhombic", "*"
-    if first == "4":
-        return "tetragonal", "c"
-    return ("hexagonal", "c") if first in ("3", "6") else None
+    return next((system for pattern, system in _RUN_TOGETHER.items() if re.fullmatch(pattern, word)), None)

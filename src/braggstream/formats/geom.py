@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
 
 from braggstream.formats.geom_beamline import DIRECTIVES, BeamlineDraft
 from braggstream.formats.geom_lines import Statement, StatementError, read_statement, shown
@@ -25,11 +24,10 @@ MAX_PIXELS = 1 << 30
 
 MAX_OWNERS = 10_000
 """Most panels, and most bad regions."""
-
-
-class _Place(TypedDict):
-    path: str
-    line: int
+MAX_MESSAGE, MAX_MESSAGE_OF_STRANGE_FILE = 1000, 180
+"""Faults and remarks are told up to this length [characters]; a file with wrong statements may be anything."""
+MAX_FAULTS, MAX_REMARKS = 4, 3
+"""Most faults beside the first one, and most remarks, that are told."""
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -40,8 +38,8 @@ def read_geometry(path: str | Path) -> Geometry:
 def parse_geometry(text: str, path: str = "") -> Geometry:
     """Read the text of a geometry file; raises `UserError` with the line at fault.
 
-    `path` is for messages.  All statements are read before the first fault is told, together with the lines of the
-    others.
+    `path` is for messages.  All statements are read, and everything that is missing is looked for, before the
+    faults are told in one line, with the remarks that may explain them.
     """
     reader = _Reader(path=path or "geometry")
     for number, line in enumerate(split_lines(text), start=1):
@@ -65,7 +63,10 @@ class _Reader:
         self._faults: list[tuple[int, str]] = []
         self._notices: list[tuple[int, str]] = []
         self._line = 1
-        self._unused_default: int | None = None
+        self._unused_default: Statement | None = None
+        self._is_known_default = True
+        self._refused: dict[str | None, set[str]] = {}
+        """Fields, by owner, of statements that are at fault: what they should have set is not missing."""
 
     @contextmanager
     def blaming(self, line: int) -> Iterator[None]:
@@ -83,6 +84,13 @@ class _Reader:
 
     def take(self, statement: Statement) -> None:
         """Take one statement in; raises `StatementError`."""
+        try:
+            self._take(statement)
+        except StatementError:
+            self._refused.setdefault(statement.owner, set()).add(statement.field)
+            raise
+
+    def _take(self, statement: Statement) -> None:
         owner = statement.owner
         if len(self._panels) > MAX_OWNERS or len(self._regions) > MAX_OWNERS:
             raise StatementError(f"there are more than {MAX_OWNERS} panels or bad regions")
@@ -101,8 +109,9 @@ class _Reader:
         elif name.startswith("group_"):
             self._groups.append(statement)
         elif not name.startswith("rigid_group"):
-            self._unused_default = statement.line
-            if not self._defaults.set(statement, self._complain):
+            self._unused_default = statement
+            self._is_known_default = self._defaults.set(statement, self._complain)
+            if not self._is_known_default:
                 self._complain(f"'{shown(name)}' is not known and ignored")
 
     def _take_panel_field(self, owner: str, statement: Statement) -> None:
@@ -120,18 +129,10 @@ class _Reader:
             self._complain(f"a panel has no '{shown(name)}', the statement is ignored{meant}")
 
     def finish(self, text: str, path: str) -> Geometry:
-        """Check the whole and give it; raises `UserError` for the first fault."""
-        self._raise_faults()
+        """Check the whole and give it; raises `UserError` with all that is at fault."""
         end = len(split_lines(text.rstrip("\r\n")))
-        if not self._panels:
-            raise UserError("there are no panels: expected statements such as panel1/min_fs = 0", **self._at(end))
-        if self._unused_default is not None:
-            with self.blaming(self._unused_default):
-                raise StatementError("a default after the last panel has no effect: move it up, or name the panel")
-        missing = self._beamline.missing()
-        if missing is not None:
-            self._faults.append((end if missing[1] is None else missing[1], missing[0]))
-        panels = self._finish_panels()
+        self._find_missing(end)
+        panels = {} if self._faults else self._finish_panels()
         self._raise_faults()
         regions = self._finish_regions(panels)
         self._line = end
@@ -151,6 +152,28 @@ class _Reader:
             notices=tuple(f"{self._path}:{line}: {remark}" for line, remark in sorted(self._notices)),
             **self._beamline.fields,
         )
+
+    def _find_missing(self, end: int) -> None:
+        """Note everything that the file lacks."""
+        if not self._panels:
+            self._faults.append((end, "there are no panels: expected statements such as panel1/min_fs = 0"))
+        if self._panels and self._unused_default is not None:
+            self._faults.append((self._unused_default.line, self._of_unused_default(self._unused_default.field)))
+        refused = self._refused.get(None, set())
+        self._faults += [(line or end, message) for message, line in self._beamline.missing(refused)]
+        alike: dict[tuple[str, ...], list[PanelDraft]] = {}
+        for name, draft in self._panels.items():
+            missing = draft.missing(refused | self._refused.get(name, set()))
+            alike.setdefault(tuple(missing), []).append(draft)
+        for lacks, (first, *others) in alike.items():
+            if lacks:
+                have = f" and {len(others)} more have" if others else " has"
+                self._faults.append((first.line, f"panel {shown(first.name)}{have} {', '.join(lacks)}"))
+
+    def _of_unused_default(self, name: str) -> str:
+        if self._is_known_default:
+            return f"a default after the last panel has no effect: move '{shown(name)}' up, or name the panel"
+        return f"a default after the last panel has no effect, and '{shown(name)}' is not known: take it out"
 
     def _finish_panels(self) -> dict[str, Panel]:
         panels = {}
@@ -190,15 +213,19 @@ class _Reader:
                 )
                 return
 
-    def _at(self, line: int) -> "_Place":
-        return {"path": self._path, "line": line}
-
     def _raise_faults(self) -> None:
         if not self._faults:
             return
-        self._faults.sort()
-        (line, message), *others = self._faults
+        (line, message), *others = sorted(self._faults, key=lambda fault: fault[0])
+        room = MAX_MESSAGE_OF_STRANGE_FILE if self._refused else MAX_MESSAGE
+        for place, fault in others[:MAX_FAULTS]:
+            if len(message) + len(fault) > room:
+                break
+            message += f"; line {place}: {fault}"
+            del others[0]
+        for place, remark in sorted(set(self._notices))[:MAX_REMARKS]:
+            message += f"; remark on line {place}: {remark}" if len(message) + len(remark) <= room else ""
         if others:
             lines = ", ".join(str(other) for other, _ in others[:5])
             message += f" (and {len(others)} more: line {lines}{', ...' if len(others) > 5 else ''})"
-        raise UserError(message, **self._at(line))
+        raise UserError(message, path=self._path, line=line)

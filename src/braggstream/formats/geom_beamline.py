@@ -1,6 +1,6 @@
 """Statements of a geometry file about the whole detector and the beam."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import Any
@@ -76,13 +76,12 @@ class BeamlineDraft:
         elif found is not None:
             self.fields["bandwidth"] = abs(found)
 
-    def missing(self) -> tuple[str, int | None] | None:
-        """Say what the file lacks and the line to look at; None where it is complete."""
-        if "beam" not in self.fields:
-            return f"no wavelength is given: expected one of {', '.join(_BEAM)}", None
-        if "clen" not in self.fields:
-            return "no camera length is given: expected clen", None
+    def missing(self, refused: Container[str]) -> Iterator[tuple[str, int | None]]:
+        """Say what the file lacks and the lines to look at, but for directives that were refused."""
+        if "beam" not in self.fields and not any(name in refused for name in _BEAM):
+            yield f"no wavelength is given: expected one of {', '.join(_BEAM)}", None
+        if "clen" not in self.fields and "clen" not in refused:
+            yield "no camera length is given: expected clen", None
         for given, other in (("shift_x", "shift_y"), ("shift_y", "shift_x")):
-            if given in self.fields and other not in self.fields:
-                return f"detector_{given} needs detector_{other} as well", self.lines[f"detector_{given}"]
-        return None
+            if given in self.fields and other not in self.fields and f"detector_{other}" not in refused:
+                yield f"detector_{given} needs detector_{other} as well", self.lines[f"detector_{given}"]

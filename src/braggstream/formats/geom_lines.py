@@ -12,6 +12,14 @@ MAX_LENGTH = 1 << 16
 """Longest statement [characters]."""
 
 _BLANKS = " \t"
+_INVISIBLE = {
+    "\u00a0": "<no-break space>",
+    "\u202f": "<no-break space>",
+    "\u200b": "<zero-width space>",
+    "\ufeff": "<byte-order mark>",
+    "\t": "<tab>",
+}
+"""Names of what looks like nothing, or like a blank, and is something else."""
 
 
 class StatementError(ValueError):
@@ -61,5 +69,6 @@ def leading_comments(text: str) -> Iterator[str]:
 
 def shown(text: str, limit: int = 60) -> str:
     """Make a piece of the file fit for a one-line message: printable and short."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[: limit + 1])
-    return text if len(text) <= limit else text[:limit] + "..."
+    is_short = len(text) <= limit
+    letters = (letter if letter.isprintable() else _INVISIBLE.get(letter, "?") for letter in text[:limit])
+    return "".join(letters) + ("" if is_short else "...")

@@ -1,7 +1,7 @@
 """Panels of a geometry file while it is read: fields, defaults, and the checks on a finished panel."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ _PLAIN_FIELDS: Mapping[str, Callable[[str, Complain], Any]] = {
     "no_index": switch,
 }
 _REQUIRED = ("min_fs", "max_fs", "min_ss", "max_ss", "corner_x", "corner_y", "fs", "ss", "res")
+_GAINS = ("adu_per_photon", "adu_per_eV")
 _FLAGS: Mapping[str, Literal["lessthan", "morethan", "equal"]] = {
     "flag_lessthan": "lessthan",
     "flag_morethan": "morethan",
@@ -91,7 +92,7 @@ class PanelDraft:
         self.lines[name] = statement.line
         if name in _PLAIN_FIELDS:
             self.fields[name] = _PLAIN_FIELDS[name](value, complain)
-        elif name in ("adu_per_photon", "adu_per_eV"):
+        elif name in _GAINS:
             self._set_gain(name, finite_number(value, complain))
         elif name in _FLAGS:
             self._add_flag(Flag(kind=_FLAGS[name], value=number(value, complain)))
@@ -150,13 +151,16 @@ class PanelDraft:
             mask = replace(mask, bad_bits=bits(value, complain))
         self.masks[slot] = mask
 
+    def missing(self, refused: Container[str]) -> list[str]:
+        """Say what the panel lacks, as `no res` and the like, but for fields whose statements were refused."""
+        names = [name for name in _REQUIRED if name not in self.fields and name not in refused]
+        lacks = [f"no {', '.join(names)}"] if names else []
+        if "adu_per_photon" not in self.fields and not any(name in refused for name in _GAINS):
+            lacks.append("neither adu_per_photon nor adu_per_eV")
+        return lacks
+
     def finish(self) -> Panel:
-        """Check the panel and give it; raises `PanelError`."""
-        missing = [name for name in _REQUIRED if name not in self.fields]
-        if missing:
-            raise self._error(f"has no {', '.join(missing)}")
-        if "adu_per_photon" not in self.fields:
-            raise self._error("has neither adu_per_photon nor adu_per_eV")
+        """Check the panel, which lacks nothing, and give it; raises `PanelError`."""
         self._check_range("fs")
         self._check_range("ss")
         if self.fields["res"] <= 0:
@@ -184,7 +188,12 @@ class PanelDraft:
     def _check_masks(self) -> None:
         for slot, mask in sorted(self.masks.items()):
             if not mask.data and mask != Mask(data=""):
-                raise self._error(f"has mask{slot} bits or a file, but no mask{slot}_data", *_mask_fields(slot))
+                old = "" if slot else " (or mask, its old name)"
+                raise self._error(
+                    f"has mask{slot} bits or a file, but no mask{slot}_data: expected mask{slot}_data{old} = /PATH,"
+                    f" in the file of the frames or in mask{slot}_file = FILE",
+                    *_mask_fields(slot),
+                )
 
     def _checked_axes(self) -> tuple[AxisRole, ...]:
         numbers = sorted(self.axes)

@@ -38,7 +38,10 @@ class RegionDraft:
         elif name == "panel":
             self.panel = statement.value
         else:
-            complain(f"a bad region has no '{shown(name)}': the statement is ignored")
+            complain(
+                f"a bad region has no '{shown(name)}', and '{shown(self.name)}' is one, as it begins with 'bad': "
+                "the statement is ignored"
+            )
         if self.pixel and self.lab:
             raise StatementError(f"{shown(self.name)} mixes pixel (fs, ss) and lab (x, y) bounds")
 

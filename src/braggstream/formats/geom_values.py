@@ -13,6 +13,8 @@ MAX_INDEX = 2**31 - 1
 MAX_BITS = 2**64
 """Sets of bits are below this."""
 
+_NOT_ALL_OF_A_NUMBER = re.compile(r",[0-9]|[dD][+-]?[0-9]")
+"""What follows the first part of `1,5` and of Fortran's `1.5D-3`."""
 _PLAIN_BITS = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(?![0-9a-fA-F.pP])")
 _VECTOR_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _VECTOR_TERM = re.compile(rf"([+-]?)({_VECTOR_NUMBER}?)([xyz])")
@@ -33,6 +35,10 @@ def number(value: str, complain: Complain) -> float:
     if found is None or isnan(found[0]):
         raise StatementError(f"'{shown(value)}' is no number")
     rest = found[1].strip()
+    if _NOT_ALL_OF_A_NUMBER.match(found[1]):
+        raise StatementError(
+            f"'{shown(value)}' is no number: expected a decimal point, and e before a power of ten"
+        )
     if rest:
         complain(f"'{shown(rest)}' after the number is ignored")
     return found[0]
@@ -160,7 +166,7 @@ def quantity(
     literal = whole_number(name)
     if space:
         if unit not in units:
-            raise StatementError(f"'{shown(unit)}' is no unit here: {expected}")
+            raise StatementError(f"'{shown(unit)}' is no unit here: {expected}{_hint_at_comment(unit, units)}")
         factor = units[unit]
     else:
         implied = bare_unit if literal is not None or bare_header_unit is None else bare_header_unit
@@ -174,6 +180,12 @@ def quantity(
             )
         return Quantity(header=name, unit=unit, factor=factor)
     return Quantity(value=literal, unit=unit, factor=factor)
+
+
+def _hint_at_comment(unit: str, units: Mapping[str, float]) -> str:
+    """Say what begins a comment, where a good unit has more behind it."""
+    first, *more = unit.split(maxsplit=1)[:2] or [""]
+    return "; ';' begins a comment" if more and first.rstrip(",.#!/(") in units else ""
 
 
 def positive_quantity(found: Quantity) -> Quantity:

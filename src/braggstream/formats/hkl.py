@@ -15,6 +15,13 @@ FIRST_LINE = "CrystFEL reflection list version 2.0"
 SYMMETRY = "Symmetry: "
 TITLE = "   h    k    l          I    phase   sigma(I)   nmeas"
 TITLE_1 = re.compile(r"counts\s+fs/px\s+ss/px\s*$")
+OTHERS = {
+    "an XDS_ASCII file": re.compile(r"!FORMAT=XDS_ASCII"),
+    "a SHELX file (HKLF)": re.compile(r"(\s*-?\d+){3}\s+-?\d*\.\d*\s+-?\d*\.\d*(\s+-?\d+)?\s*$"),
+    "a stream file": re.compile(r"CrystFEL stream format"),
+    "a structure factor file (CIF)": re.compile(r"data_"),
+}
+"""Files of reflections that are not lists, by their first lines."""
 ROW = "%4i %4i %4i %10.2f %s %10.2f %7i"
 END = "End of reflections"
 MAX_BYTES = 2 << 30
@@ -82,7 +89,9 @@ def _head(lines: Sequence[str], path: str | Path) -> tuple[str, int]:
         return lines[1].removeprefix(SYMMETRY).strip(), 3
     if TITLE_1.search(lines[0]):
         return "1", 1
-    raise UserError(f"is no reflection list: expected {FIRST_LINE!r}", path=path, line=1)
+    others = (name for name, pattern in OTHERS.items() if pattern.match(lines[0]))
+    hint = "".join(f", and this looks like {name}" for name in others)
+    raise UserError(f"is no reflection list: expected {FIRST_LINE!r}{hint}", path=path, line=1)
 
 
 def _columns(rows: Sequence[str], first_line: int, path: str | Path) -> tuple[np.ndarray, ...]:

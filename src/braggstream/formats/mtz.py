@@ -23,9 +23,10 @@ FloatArray = NDArray[np.float64]
 
 MAX_BYTES = 4 << 30
 """Largest file that is read [bytes]."""
-INTENSITIES = (("I", "SIGI"), ("IMEAN", "SIGIMEAN"), ("IOBS", "SIGIOBS"), ("I-obs", "SIGI-obs"))
-"""Columns of an intensity and its error, under the names in use."""
-BIJVOET = ("I(+)", "SIGI(+)", "I(-)", "SIGI(-)")
+INTENSITIES = (("i", "sigi"), ("imean", "sigimean"), ("iobs", "sigiobs"))
+"""Columns of an intensity and its error, under the names in use: small letters, without `-` and `_`."""
+BIJVOET = tuple((f"{name}(+)", f"sig{name}(+)", f"{name}(-)", f"sig{name}(-)") for name in ("i", "iobs"))
+"""The same for Bijvoet mates."""
 
 
 def read_mtz(path: str | Path) -> ReflectionList:
@@ -46,12 +47,12 @@ def read_mtz(path: str | Path) -> ReflectionList:
         raise UserError("holds unmerged reflections, expected merged ones", path=path)
     table = np.array(mtz.array, np.float64).reshape(-1, len(labels))
     hkl = np.rint(table[:, :3]).astype(np.int32)
-    pair = next((pair for pair in INTENSITIES if set(pair) <= set(labels)), None)
-    is_merged_by_friedel = pair is not None
-    if pair is not None:
-        intensity, sigma = (table[:, labels.index(name)] for name in pair)
-    elif set(BIJVOET) <= set(labels):
-        plus, plus_sigma, minus, minus_sigma = (table[:, labels.index(name)] for name in BIJVOET)
+    columns = _intensity_columns(labels, [column.type for column in mtz.columns])
+    is_merged_by_friedel = len(columns) == 2
+    if is_merged_by_friedel:
+        intensity, sigma = (table[:, place] for place in columns)
+    elif columns:
+        plus, plus_sigma, minus, minus_sigma = (table[:, place] for place in columns)
         hkl = np.concatenate([hkl, -hkl])
         intensity, sigma = np.concatenate([plus, minus]), np.concatenate([plus_sigma, minus_sigma])
     else:
@@ -63,6 +64,19 @@ def read_mtz(path: str | Path) -> ReflectionList:
         hkl, name = group.asymmetric(hkl), group.name
     found = ReflectionList.of(hkl, intensity[known], sigma[known], symmetry=name)
     return found if is_merged_by_friedel else _without_repeated_centrics(found)
+
+
+def _intensity_columns(labels: Sequence[str], types: Sequence[str]) -> list[int]:
+    """Find intensity and error, or those of both Bijvoet mates; by their names, or else by CCP4's types."""
+    places = {label.lower().replace("-", "").replace("_", ""): place for place, label in enumerate(labels)}
+    for names in (*INTENSITIES, *BIJVOET):
+        if set(names) <= places.keys():
+            return [places[name] for name in names]
+    kinds = "".join(types)
+    for pattern in ("JQ", "KMKM"):
+        if kinds.count(pattern) == 1 and kinds.count(pattern[0]) == len(pattern) // 2:
+            return list(range(kinds.index(pattern), kinds.index(pattern) + len(pattern)))
+    return []
 
 
 def write_mtz(

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 
 from braggstream.formats.compressed_file import open_bytes
 from braggstream.formats.geom import parse_geometry
-from braggstream.formats.stream_header import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE, GEOMETRY_BEGIN, GEOMETRY_END
+from braggstream.formats.stream_header import (
+    CHUNK_BEGIN,
+    CHUNK_END,
+    GEOMETRY_BEGIN,
+    GEOMETRY_END,
+    check_first_line,
+)
 from braggstream.kernels import stream_text as text
 from braggstream.model.cell import CENTRINGS, LATTICE_TYPES
 from braggstream.model.constants import HC_EV_ANGSTROM
@@ -31,10 +37,13 @@ N_CRYSTALS = 4096
 PIECE_BYTES = 8 << 20
 MAX_CHUNK_BYTES = 1 << 30
 MAX_HEADER_BYTES = 16 << 20
+MAX_FIRST_LINE = 256
 MAX_NOTICES = 20
 STANDARD_INPUT = "-"
 
 _END = b"\n" + CHUNK_END.encode()
+_OF_CRYSTAL = [*range(text.AXES, text.AXES + 9), text.RADIUS, text.LIMIT, text.SHIFT_X, text.SHIFT_Y]
+"""Columns of decimal numbers that stand in a crystal."""
 _PROBLEMS = {
     text.BAD_REFLECTION: "expected a reflection (ten columns, indices up to 32767)",
     text.NO_CELL: "the crystal that ends here has no astar, bstar and cstar",
@@ -156,8 +165,8 @@ class StreamColumns:
         while marks[1] not in content:
             more = self._read(source, 1 << 16)
             content += more
-            if not content.startswith(FORMAT_LINE.encode()[: len(content)]) or not content:
-                raise UserError(f"is no stream file: expected {FORMAT_LINE!r} in its first line", path=self.path)
+            if b"\n" in content or len(content) >= MAX_FIRST_LINE or not more:
+                check_first_line(content[:MAX_FIRST_LINE].decode("utf-8", "replace"), self.path)
             if not more or len(content) > MAX_HEADER_BYTES:
                 raise UserError("has no geometry, which a stream file must hold", path=self.path)
         head, _, rest = content.partition(marks[1])
@@ -326,7 +335,8 @@ class _Piece:
 
     def observations(self, panel_names: tuple[str, ...]) -> Observations:
         """Give the crystals in the package's units."""
-        numbers, texts, values = self._numbers, self._texts, self._values
+        texts, values = self._texts, self._values
+        numbers = _with_crystals_in_single_precision(self._numbers)
         crystals = CrystalTable(
             filename=texts[0],
             event=tuple(event or "//" for event in texts[1]),
@@ -354,6 +364,18 @@ class _Piece:
             panel=self._panel,
             panel_names=panel_names,
         )
+
+
+def _with_crystals_in_single_precision(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round what is a crystal's, not its frame's, as the reference program does, which goes on in double precision.
+
+    Axes have a digit more than single precision holds: without rounding, intensities that are corrected for
+    polarisation, scaled or refined differ from the reference's in their last digits.
+    """
+    rounded = numbers.copy()
+    with np.errstate(over="ignore"):
+        rounded[:, _OF_CRYSTAL] = numbers[:, _OF_CRYSTAL].astype(np.float32)
+    return rounded
 
 
 def _texts_of(data: NDArray[np.uint8], spans: NDArray[np.int64]) -> list[tuple[str, ...]]:

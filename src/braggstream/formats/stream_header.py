@@ -3,9 +3,13 @@
 No kernel is loaded here: readers and sinks need none.
 """
 
+import re
+from pathlib import Path
+
 from braggstream import __version__
 from braggstream.formats.cell import write_cell
 from braggstream.model.cell import UnitCell
+from braggstream.model.errors import UserError
 from braggstream.model.settings import OutputSettings
 
 FORMAT_LINE = "CrystFEL stream format 2.3"
@@ -20,6 +24,24 @@ REFLECTIONS_TITLE = "   h    k    l          I   sigma(I)       peak background 
 
 MAX_COMMAND_LINE = 3800
 """Readers take at most 4090 bytes before the geometry, and refuse the whole file otherwise."""
+
+
+_ANY_FORMAT = re.compile(r"CrystFEL stream format ([0-9]+(?:\.[0-9]+)?)")
+
+
+def check_first_line(line: str, path: str | Path) -> None:
+    """Check the first line of a stream file, or what there is of it; raises `UserError` with what it is instead."""
+    if line.startswith(FORMAT_LINE):
+        return
+    other = _ANY_FORMAT.match(line)
+    if other is None:
+        hint = ", and no byte-order mark before it" if line.startswith("\ufeff") else ""
+        raise UserError(f"is no stream file: expected {FORMAT_LINE!r} in its first line{hint}", path=path)
+    is_older = tuple(map(int, other[1].split("."))) < (2, 3)
+    hint = (
+        "an old one: its frames have to be processed again" if is_older else "a later one than this program knows"
+    )
+    raise UserError(f"is a stream file of format {other[1]}, {hint}; expected format 2.3", path=path, line=1)
 
 
 def stream_header(geometry_text: str, output: OutputSettings, target_cell: UnitCell | None) -> bytes:

@@ -8,7 +8,7 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-from braggstream.formats.cell import parse_cell
+from braggstream.formats.cell import parse_target_cell
 from braggstream.formats.geom import parse_geometry
 from braggstream.formats.stream_header import (
     CELL_BEGIN,
@@ -17,13 +17,13 @@ from braggstream.formats.stream_header import (
     CHUNK_END,
     CRYSTAL_BEGIN,
     CRYSTAL_END,
-    FORMAT_LINE,
     GEOMETRY_BEGIN,
     GEOMETRY_END,
     PEAKS_BEGIN,
     PEAKS_END,
     REFLECTIONS_BEGIN,
     REFLECTIONS_END,
+    check_first_line,
 )
 from braggstream.model.cell import CENTRINGS, LATTICE_TYPES, UnitCell
 from braggstream.model.constants import wavelength_of_photon
@@ -59,6 +59,8 @@ class StreamFile:
         """The command line of the program that wrote it."""
         self.target_cell: UnitCell | None = None
         """The cell that was expected, if one was given."""
+        self.notices: list[str] = []
+        """What of the header was not understood, or perhaps not as it is meant, one line each."""
         self.is_torn = False
         """Whether the last chunk was found incomplete; known after iteration."""
         with _open(path) as file:
@@ -99,8 +101,7 @@ class StreamFile:
 
     def _read_header(self, lines: "_Lines") -> Geometry:
         first = lines.next()
-        if first is None or not first.startswith(FORMAT_LINE):
-            raise UserError(f"is no stream file: expected {FORMAT_LINE!r} in its first line", path=self._path)
+        check_first_line(first or "", self._path)
         audit: list[str] = []
         while (line := lines.next()) != GEOMETRY_BEGIN:
             if line is None or line == CHUNK_BEGIN:
@@ -112,8 +113,16 @@ class StreamFile:
         while (line := lines.next()) is not None and line != CHUNK_BEGIN:
             if line == CELL_BEGIN:
                 text = lines.block(CELL_END)
-                self.target_cell = parse_cell(text, path=f"{self._path} (cell)")
+                self.target_cell = self._cell_of(text)
         return geometry
+
+    def _cell_of(self, text: str) -> UnitCell | None:
+        """Read the cell that was expected; where it is not understood, the crystals do not depend on it."""
+        try:
+            return parse_target_cell(text, f"{self._path} (target cell)", self.notices.append)
+        except UserError as error:
+            self.notices.append(f"{error}; the file is read without it")
+            return None
 
 
 class _Lines:

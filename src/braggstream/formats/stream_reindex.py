@@ -166,7 +166,7 @@ class _Writer:
 
 
 def _axes_of(lines: list[bytes]) -> Axes | None:
-    """Rows a*, b*, c* of a crystal [Å⁻¹]; None where they are not all there."""
+    """Rows a*, b*, c* of a crystal [Å⁻¹], in single precision as merging reads them; None where one is missing."""
     found: dict[bytes, list[float]] = {}
     for line in lines:
         if line.startswith(REFLECTIONS_BEGIN.encode()):
@@ -178,7 +178,9 @@ def _axes_of(lines: list[bytes]) -> Axes | None:
                 except ValueError:
                     return None
     rows = [found.get(name, []) for name in _AXES]
-    return np.array(rows) / 10.0 if all(len(row) == 3 for row in rows) else None
+    if not all(len(row) == 3 for row in rows):
+        return None
+    return np.array(rows, np.float32).astype(np.float64) / 10.0
 
 
 def _cell_lines(axes: Axes) -> Iterator[bytes]:

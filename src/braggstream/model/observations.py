@@ -115,6 +115,11 @@ class Observations:
         """Number of the crystal that each observation belongs to, int32[n]."""
         return np.repeat(np.arange(self.n_crystals, dtype=np.int32), np.diff(self.start))
 
+    @property
+    def is_usable(self) -> NDArray[np.bool_]:
+        """Which observations can be merged, bool[n]: the intensity is a finite number, the error not negative."""
+        return np.isfinite(self.intensity) & ~(self.sigma < 0.0)
+
     def to_pandas(self) -> Any:
         """Give a pandas DataFrame, a row for each observation; columns as those of `to_arrow`."""
         from braggstream.model.tables import import_pandas, observation_table

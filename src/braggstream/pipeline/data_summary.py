@@ -18,7 +18,9 @@ from braggstream.model.point_group import PointGroup
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.pipeline.judged_lists import Limits, check, compare
 from braggstream.steps.indexing.cell_exploration import cell_sample
+from braggstream.steps.merging.comparison import NothingToCompareError
 from braggstream.steps.merging.list_check import select_reflections
+from braggstream.steps.merging.resolution_cutoff import LEAST_CC_HALF, suggested_resolution
 from braggstream.steps.merging.wilson import WilsonPlot, wilson_plot
 
 FloatArray = NDArray[np.float64]
@@ -55,6 +57,10 @@ class MergedSummary:
     halves: ShellTable | None
     """CC, CC* and Rsplit, in the same shells; None without half sets."""
     wilson: WilsonPlot
+    resolution: float | None = None
+    """Where the data should end, as their half sets agree [Å]; None where there is nothing to suggest."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of the figures should know, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +113,55 @@ def summarise_merge(
     n_shells: int = 10,
     resolution: Limits = (None, None),
 ) -> MergedSummary:
-    """Judge a merged list and its half sets, both in the same shells; raises `UserError`."""
+    """Judge a merged list and its half sets, both in the same shells; raises `UserError`.
+
+    Half sets without common reflections are no error: they are remarked on.
+    """
     shells = check(merged, cell, symmetry=group.name, n_shells=n_shells, resolution=resolution)
     # Half sets may end earlier, and tables of shells that differ cannot stand side by side.
     same = (float(shells["d_max"][0]) * (1.0 + 1e-9), float(shells["d_min"][-1]) * (1.0 - 1e-9))
+    compared, remarks = None, []
+    if halves is not None:
+        try:
+            compared = compare(*halves, cell, symmetry=group.name, n_shells=n_shells, resolution=same)
+        except NothingToCompareError as error:
+            remarks.append(f"The half sets cannot be compared: {error}.")
+    end = None
+    if compared is not None:
+        compared, end, remarks = _judged(compared)
     return MergedSummary(
         cell=cell,
         symmetry=group.name,
         shells=shells,
-        halves=None
-        if halves is None
-        else compare(*halves, cell, symmetry=group.name, n_shells=n_shells, resolution=same),
+        halves=compared,
         wilson=wilson_plot(select_reflections(merged, cell, group), group, WILSON_BINS),
+        resolution=end,
+        remarks=tuple(remarks),
+    )
+
+
+def _judged(halves: ShellTable) -> tuple[ShellTable, float | None, list[str]]:
+    """Leave figures out that mean nothing; gives the rest, where the data should end, and remarks."""
+    remarks = []
+    end = suggested_resolution(1.0 / halves["d"], halves["CC"], halves["n_pairs"])
+    if end is not None:
+        remarks.append(
+            f"Beyond {end:.2f} Å the half sets hardly agree (CC1/2 below {LEAST_CC_HALF:g}): "
+            f"--highres={end:.2f} leaves that out."
+        )
+    elif not np.nanmax(np.append(halves["CC"], -1.0)) >= LEAST_CC_HALF:
+        remarks.append(f"In no shell do the half sets agree (CC1/2 of {LEAST_CC_HALF:g} or more).")
+    if np.any(halves["Rsplit"] < 0.0):
+        remarks.append("Rsplit says nothing of shells whose mean intensity is below zero, and is left out there.")
+    rsplit = np.where(halves["Rsplit"] < 0.0, np.nan, halves["Rsplit"])
+    overall = halves.overall["Rsplit"]
+    return (
+        ShellTable(
+            columns={**halves.columns, "Rsplit": rsplit},
+            overall={**halves.overall, "Rsplit": overall if overall >= 0.0 else float("nan")},
+        ),
+        end,
+        remarks,
     )
 
 
@@ -176,6 +219,8 @@ def _rows_of_merge(merged: MergedSummary) -> Iterator[Row]:
     yield Row("α, β, γ (°)", ", ".join(f"{angle:.2f}" for angle in parameters[3:]))
     d_max, d_min, outer = shells["d_max"], shells["d_min"], float(shells["d_max"][-1])
     yield Row("Resolution (Å)", f"{d_max[0]:.2f} - {d_min[-1]:.2f}", f"{outer:.2f} - {d_min[-1]:.2f}")
+    if merged.resolution is not None:
+        yield Row("Suggested end (Å)", f"{merged.resolution:.2f}")
     yield Row("Measurements", f"{shells.overall['n_measured']}", f"{shells['n_measured'][-1]}")
     yield Row("Unique reflections", f"{shells.overall['n_reflections']}", f"{shells['n_reflections'][-1]}")
     yield _row("Completeness (%)", shells, "completeness", ".1f", 100.0)

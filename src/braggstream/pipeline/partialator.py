@@ -313,8 +313,8 @@ def _say_loaded(loaded: Loaded, say: Say) -> None:
         say(f"{number} crystals skipped: {reason}")
     if crystals.n_saturated:
         say(f"{crystals.n_saturated} observations left out by --max-adu")
-    if crystals.n_not_finite:
-        say(f"{crystals.n_not_finite} observations left out: their intensity is no finite number")
+    if crystals.n_unusable:
+        say(f"{crystals.n_unusable} observations left out: no finite intensity, or a negative sigma")
     say(f"{len(crystals)} crystals of {crystals.n_read} accepted, {len(loaded.unique)} unique reflections")
 
 

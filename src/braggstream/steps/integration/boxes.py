@@ -23,13 +23,14 @@ from braggstream.kernels.integrate import (
 )
 from braggstream.kernels.profile import fit_profile, make_profile
 from braggstream.model.crystal import Crystal, ReflectionTable
+from braggstream.model.detector import Detector
 from braggstream.model.frame import Frame
 from braggstream.model.settings import IntegrationSettings
 
 IMPLAUSIBLE = -5.0
 """Reflections below so many sigma are counted and left out."""
 WORRYING_PART = 0.25
-"""A warning is given where more than this part of the reflections could not be integrated."""
+"""A warning is given where more than this part of the reflections, without those at edges, was not integrated."""
 
 NO_MAP = np.empty(0, np.float32)
 
@@ -58,10 +59,21 @@ class BoxIntegrator:
             if table is not None:
                 part = slice(first, first + len(table))
                 first += len(table)
-                crystal, complaint = _with_results(crystal, table, measured[part], state[part])  # noqa: PLW2901
-                complaints += complaint
+                complaints += self._complaints(frame.detector, table, state[part])
+                crystal = _with_results(crystal, table, measured[part], state[part])  # noqa: PLW2901
             finished.append(crystal)
         return tuple(finished), complaints
+
+    def _complaints(self, detector: Detector, table: ReflectionTable, state: NDArray[np.uint8]) -> list[str]:
+        """Remark on many reflections that were not integrated; that no box fits at an edge is to be expected."""
+        outer = self._radii[2]
+        width, height = detector.width[table.panel], detector.height[table.panel]
+        fits = (table.fs >= outer) & (table.fs < width - outer) & (table.ss >= outer) & (table.ss < height - outer)
+        n_rejected, n = int(np.sum(_is_rejected(state) & fits)), int(np.sum(fits))
+        if n_rejected <= WORRYING_PART * n:
+            return []
+        at_edges = f", {len(table) - n} at edges of panels aside" if n < len(table) else ""
+        return [f"{n_rejected} of {n} reflections could not be integrated{at_edges}"]
 
     def _measure(
         self, frame: Frame, panels: NDArray[np.int32], positions: NDArray[np.float64]
@@ -101,17 +113,17 @@ def _long_enough(array: NDArray[Any]) -> NDArray[Any]:
     return array if len(array) >= MIN_ELEMENTS else np.concatenate([array, np.zeros(MIN_ELEMENTS, array.dtype)])
 
 
+def _is_rejected(state: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return (state == REJECTED) | (state == SATURATED_AND_REJECTED)
+
+
 def _with_results(
     crystal: Crystal, table: ReflectionTable, measured: NDArray[np.float64], state: NDArray[np.uint8]
-) -> tuple[Crystal, list[str]]:
+) -> Crystal:
     """Keep what could be measured and is plausible."""
-    is_measured = (state != REJECTED) & (state != SATURATED_AND_REJECTED)
+    is_measured = ~_is_rejected(state)
     is_plausible = measured[:, INTENSITY] >= IMPLAUSIBLE * measured[:, SIGMA]
     kept = np.flatnonzero(is_measured & is_plausible)
-    complaints = []
-    n_rejected = len(table) - int(is_measured.sum())
-    if n_rejected > WORRYING_PART * len(table):
-        complaints.append(f"{n_rejected} of {len(table)} reflections could not be integrated")
     reflections = ReflectionTable(
         hkl=table.hkl.take(kept, axis=0),
         panel=table.panel[kept],
@@ -126,6 +138,4 @@ def _with_results(
     )
     n_saturated = int(((state == SATURATED) | (state == SATURATED_AND_REJECTED)).sum())
     n_implausible = int((is_measured & ~is_plausible).sum())
-    return replace(
-        crystal, reflections=reflections, n_saturated=n_saturated, n_implausible=n_implausible
-    ), complaints
+    return replace(crystal, reflections=reflections, n_saturated=n_saturated, n_implausible=n_implausible)

@@ -128,7 +128,7 @@ def _averaged(block: Observations, group: PointGroup, low: float, high: float) -
     crystal = block.crystal
     vectors = np.einsum("ni,nij->nj", block.hkl.astype(np.float64), block.crystals.reciprocal_axes[crystal])
     inverse_d = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    kept = (inverse_d >= low) & (inverse_d <= high) & np.isfinite(block.intensity) & np.isfinite(block.sigma)
+    kept = (inverse_d >= low) & (inverse_d <= high) & block.is_usable & np.isfinite(block.sigma)
     crystal, key = crystal[kept], index_keys(group.asymmetric(block.hkl[kept]))
     order = np.lexsort((key, crystal))
     crystal, key = crystal[order], key[order]

@@ -61,6 +61,10 @@ class BijvoetPairs:
         return self.plus.inverse_d
 
 
+class NothingToCompareError(UserError):
+    """Two lists have too few reflections in common to be compared."""
+
+
 def match_lists(
     one: ReflectionList, other: ReflectionList, cell: UnitCell, group: PointGroup, selection: Selection
 ) -> tuple[MatchedLists, int]:
@@ -75,7 +79,7 @@ def match_lists(
 
     Raises
     ------
-    UserError
+    NothingToCompareError
         Nothing is left to compare.
     """
     first, second = group.asymmetric(one.hkl), group.asymmetric(other.hkl)
@@ -86,7 +90,9 @@ def match_lists(
     inverse_d = inverse_d_of(hkl, cell)
     accepted = selection.accepts(one.take(rows_1), inverse_d) & selection.accepts(other.take(rows_2), inverse_d)
     if not accepted.any():
-        raise UserError(f"nothing to compare: {len(hkl)} reflections are in both lists, none within the limits")
+        raise NothingToCompareError(
+            f"nothing to compare: {len(hkl)} reflections are in both lists, none within the limits"
+        )
     matched = MatchedLists(
         hkl=hkl,
         inverse_d=inverse_d,
@@ -105,7 +111,9 @@ def fitted_scale(matched: MatchedLists) -> tuple[float, float]:
     """
     positive = (matched.intensity_1 > 0.0) & (matched.intensity_2 > 0.0)
     if positive.sum() < 2:
-        raise UserError("too few positive intensities to scale the lists: compare them as they are, with -u")
+        raise NothingToCompareError(
+            "too few positive intensities to scale the lists: compare them as they are, with -u"
+        )
     y = np.log(matched.intensity_1[positive] / matched.intensity_2[positive])
     x = (0.5 * matched.inverse_d[positive]) ** 2
     deviation = x - x.mean()

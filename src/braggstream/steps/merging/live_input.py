@@ -43,12 +43,14 @@ class LiveInput:
         found = observations_of(text)
         if found is None:
             return
-        table, start = found.crystals, found.start.tolist()
+        table, is_usable = found.crystals, found.is_usable
+        start = np.concatenate(([0], np.cumsum(is_usable)))[found.start].tolist()
         observed = np.array([found.intensity, found.sigma], np.float64) / self._factors(found)
+        hkl, observed = found.hkl[is_usable], np.compress(is_usable, observed, axis=1)
         halves = HalfSets().of(zip(table.filename, table.event, table.serial.tolist(), strict=True))
         for number, half in enumerate(halves):
             part = slice(start[number], start[number + 1])
-            yield LiveCrystal(hkl=found.hkl[part], observed=observed[:, part], half=half, group=group)
+            yield LiveCrystal(hkl=hkl[part], observed=observed[:, part], half=half, group=group)
 
     def _factors(self, found: Observations) -> NDArray[np.float64]:
         """Polarisation factors, float64[n]."""

@@ -85,7 +85,7 @@ class MeanMerger:
             scale, crystal_is_kept = self._scales(block, number, value)
             each = np.repeat(scale, np.diff(block.start))
             value, sigma = value * each, sigma * each
-        kept = is_near & np.isfinite(value) & np.repeat(crystal_is_kept, np.diff(block.start))
+        kept = is_near & block.is_usable & np.isfinite(value) & np.repeat(crystal_is_kept, np.diff(block.start))
         if self._settings.max_adu < inf:
             kept &= ~(block.peak_value > self._settings.max_adu)
         if self._settings.min_snr > -inf:

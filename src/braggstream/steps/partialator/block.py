@@ -86,8 +86,8 @@ class CrystalList:
     """Crystals that were not accepted, by reason."""
     n_saturated: int = 0
     """Observations left out for their highest pixel."""
-    n_not_finite: int = 0
-    """Observations left out because their intensity is no finite number."""
+    n_unusable: int = 0
+    """Observations left out because they are not `is_usable`."""
 
     def __len__(self) -> int:
         return self.n_accepted

@@ -144,10 +144,10 @@ class _Loader:
     def _chosen(self, found: Observations) -> NDArray[np.int64]:
         """Give the observations that are used, in the order of their indices, crystal by crystal."""
         is_low = found.peak_value < self._settings.max_adu
-        is_finite = np.isfinite(found.intensity)
+        is_usable = found.is_usable
         self._crystals.n_saturated += int(np.sum(~is_low))
-        self._crystals.n_not_finite += int(np.sum(is_low & ~is_finite))
-        source = np.flatnonzero(is_low & is_finite)
+        self._crystals.n_unusable += int(np.sum(is_low & ~is_usable))
+        source = np.flatnonzero(is_low & is_usable)
         keys, owner = packed(found.hkl[source]), found.crystal[source]
         is_sorted = (keys[1:] >= keys[:-1]) | (owner[1:] != owner[:-1])
         return source if is_sorted.all() else source[np.lexsort((keys, owner))]
