@@ -24,6 +24,7 @@ from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.errors import BraggstreamError, FrameError, UserError
 from braggstream.model.frame import FileSlot, Frame, Message, SeriesStart
 from braggstream.model.geometry import Geometry
+from braggstream.model.near_names import expected_one_of
 from braggstream.model.observations import Observations
 from braggstream.model.peaks import PeakTable
 from braggstream.model.reflection_list import ReflectionList
@@ -318,6 +319,6 @@ def _sorted_options(options: dict[str, Any]) -> dict[type, dict[str, Any]]:
     owners = {field.name: kind for kind in given for field in fields(kind) if field.name not in {"method", "radii"}}
     for name, value in options.items():
         if name not in owners:
-            raise UserError(f"there is no option {name}; there are {', '.join(sorted(owners))}")
+            raise UserError(f"there is no option {name}: {expected_one_of(name, sorted(owners))}")
         given[owners[name]][name] = value
     return given

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from braggstream import __version__
 from braggstream.model.errors import BraggstreamError
+from braggstream.model.near_names import did_you_mean
 
 COMMANDS = {
     "indexamajig": "find peaks, index and integrate frames, and write a stream file",
@@ -57,7 +58,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if words and words[0] in ("--help", "-h"):
         print(_usage())
         return 0
-    print(_usage() if not words else f"braggstream: no command '{words[0]}'\n{_usage()}", file=sys.stderr)
+    complaint = f"braggstream: no command '{words[0]}'{did_you_mean(words[0], COMMANDS)}\n" if words else ""
+    print(complaint + _usage(), file=sys.stderr)
     return USER_ERROR
 
 
