@@ -46,7 +46,12 @@ SENDING: Rows = (
     ("--rate", "X", "25", "frames per second; 0 = as fast as they are taken"),
     ("--pool", "N", None, "different frames, made in advance; they come round again (default: 512 MiB of them)"),
     ("--tag", "TEXT", "ondaframedata", "first part of each broadcast message"),
-    ("--patience", "S", "60", "give up when nobody takes a frame for so long [s]"),
+    (
+        "--patience",
+        "S",
+        None,
+        "give up when nobody takes a frame for so long [s] (default: never with --serve, 60 with --asapo)",
+    ),
 )
 ASAPO: Rows = (
     ("--host", "ADDRESS", "127.0.0.1", "address to listen at, as clients reach it"),
