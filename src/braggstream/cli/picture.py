@@ -11,7 +11,7 @@ from braggstream.model.errors import FrameError, UserError
 from braggstream.model.frame import FileSlot, Frame
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import FileSourceSettings, OutputSettings
-from braggstream.picture import draw_frame
+from braggstream.picture import draw
 from braggstream.run.local import open_frames
 from braggstream.run.processor import FrameProcessor
 
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     if found is None:
         place = f" at event {chosen['event']}" if chosen["event"] else ""
         raise UserError(f"no frame could be processed{place}")
-    draw_frame(*found, chosen["png"])
+    draw(*found).save(chosen["png"])
     frame, result = found
     name = f"{frame.identity.filename} {frame.identity.event}"
     print(f"{chosen['png']}: {name}, {len(result.peaks)} peaks, {len(result.crystals)} crystals")
