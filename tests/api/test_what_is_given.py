@@ -42,9 +42,9 @@ def test_paths_serve_where_a_geometry_or_a_cell_is_expected(stills, geometry, ce
             "an array has no headers, and .*energy",
         ),
         (lambda geometry: bs.draw(np.zeros((3, 3))), "draw: expected a frame"),
-        (lambda geometry: bs.Processor(geometry, treshold=4), "there is no option treshold: .*mean threshold"),
+        (lambda geometry: bs.Processor(geometry, treshold=4), "there is no option treshold; .*mean threshold"),
         (lambda geometry: bs.Processor(geometry, peaks="peakfinder"), "did you mean peakfinder"),
-        (lambda geometry: bs.merge([], symmetry="4/mmm", scal=True), "there is no option scal: .*mean scale"),
+        (lambda geometry: bs.merge([], symmetry="4/mmm", scal=True), "there is no option scal; .*mean scale"),
     ],
 )
 def test_what_is_none_gets_a_sentence(call, told, geometry):

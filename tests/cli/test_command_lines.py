@@ -1,5 +1,7 @@
 """Words of command lines: what is no option, no value and no operand is refused in one line, in every program."""
 
+import sys
+
 import pytest
 
 from braggstream.cli import main as entry
@@ -158,3 +160,19 @@ def test_names_in_other_programs_get_a_suggestion(words, meant, still_set, capsy
     assert entry.main([str(still_set.cell) if word == "CELL" else word for word in words]) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert "did you mean" in line and meant in line.split("did you mean")[1]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["-g", "x.geom", "--usage"], ["--bogus", "-h"]])
+def test_help_is_there_at_once(words):
+    """Neither NumPy nor Numba is imported to show a table of options."""
+    code = f"""
+import sys
+from braggstream.__main__ import indexamajig
+sys.argv = ["indexamajig", *{words!r}]
+try:
+    indexamajig()
+except SystemExit as end:
+    print(end.code, [name for name in ("numpy", "numba", "h5py", "zmq") if name in sys.modules])
+"""
+    done = run(sys.executable, "-c", code)
+    assert done.stdout.splitlines()[-1] == f"{64 if '--bogus' in words else 0} []", done.stderr

@@ -10,7 +10,7 @@ from braggstream.api.understood import CellLike, GeometryLike, cell_of, geometry
 from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame, FrameIdentity
 from braggstream.model.lazy_sequence import LazySequence
-from braggstream.model.near_names import expected_one_of
+from braggstream.model.near_names import did_you_mean
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import IndexingSettings, IntegrationSettings, PeakSettings, Settings
 from braggstream.model.shown import Shown
@@ -138,6 +138,7 @@ def _sorted_options(options: dict[str, Any]) -> dict[type, dict[str, Any]]:
     owners = {field.name: kind for kind in given for field in fields(kind) if field.name not in {"method", "radii"}}
     for name, value in options.items():
         if name not in owners:
-            raise UserError(f"there is no option {name}: {expected_one_of(name, sorted(owners))}")
+            known = sorted(owners)
+            raise UserError(f"there is no option {name}; there are {', '.join(known)}{did_you_mean(name, known)}")
         given[owners[name]][name] = value
     return given

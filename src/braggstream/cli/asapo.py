@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from braggstream.cli.asapo_options import SERVICE_OPTIONS, asapo_service
+from braggstream.cli.asapo_choice import asapo_service
+from braggstream.cli.asapo_options import SERVICE_OPTIONS
 from braggstream.cli.command_parser import CommandParser
 from braggstream.model.errors import SourceError, UserError
 from braggstream.model.settings import AsapoServiceSettings

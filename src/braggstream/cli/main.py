@@ -32,6 +32,9 @@ COMMANDS = {
     "demo": "a simulated beamline, processed live, with the judgement of the result",
 }
 
+ASKS = frozenset({"-h", "-?", "--help", "--usage", "-v", "-V", "--version"})
+"""Words that ask for nothing but help or the version."""
+
 INTERRUPTED = 128 + 2
 """Exit status of a command that was stopped with Ctrl-C before it could end in good order."""
 
@@ -71,6 +74,9 @@ def console_script(command: str) -> int:
 def _run(command: str, words: Sequence[str]) -> int:
     """Import a command when it is used: none of them waits for the libraries of another."""
     try:
+        if command == "indexamajig" and ASKS.intersection(words):
+            # The table of options is enough to answer, and is there at once.
+            import_module("braggstream.cli.option_parser").parse_options(words)
         run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
         _listen_to_interrupts()
         return run(words)
