@@ -144,7 +144,7 @@ class Crystal(Shown):
             "": self.cell.text,
             "lattice": f"{self.lattice_type} {self.centring}",
             "indexed by": self.indexed_by,
-            "to": limit,
+            "resolution": limit,
             "profile radius": f"{self.profile_radius:.5f} Å⁻¹",
             "reflections": "none" if self.reflections is None else len(self.reflections),
         }

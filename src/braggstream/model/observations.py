@@ -59,7 +59,7 @@ class CrystalTable(Shown):
         )
 
     def _facts(self) -> dict[str, object]:
-        return {"": counted(len(self), "crystal"), "of": counted(len(set(self.filename)), "file")}
+        return {"": counted(len(self), "crystal"), "files": len(set(self.filename))}
 
     def _columns(self) -> Columns:
         first = slice(MAX_ROWS + 1)
@@ -117,7 +117,7 @@ class Observations(Shown):
         return len(self.intensity)
 
     def _facts(self) -> dict[str, object]:
-        return {"": counted(len(self), "observation"), "of": counted(self.n_crystals, "crystal")}
+        return {"": counted(len(self), "observation"), "crystals": self.n_crystals}
 
     def _columns(self) -> Columns:
         h, k, ell = self.hkl.T

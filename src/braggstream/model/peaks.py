@@ -43,7 +43,7 @@ class PeakTable(Shown):
     def _facts(self) -> dict[str, object]:
         facts: dict[str, object] = {"": counted(len(self), "peak")}
         if len(self):
-            facts["on"] = counted(len(np.unique(self.panel)), "panel")
+            facts["panels"] = len(np.unique(self.panel))
             facts["intensity up to"] = self.intensity.max()
         return facts
 

@@ -9,7 +9,7 @@ MAX_TEXT = 80
 MAX_FACTS = 24
 MAX_ROWS = 8
 """Rows of a table that a notebook shows."""
-STYLE = "text-align:left"
+STYLE = "text-align:left;padding:0 1em 0 0"
 
 Columns = Mapping[str, Any]
 """Columns of a table: sequences or arrays of equal length."""
@@ -33,11 +33,10 @@ class Shown:
         return f"<{type(self).__name__}: {', '.join(facts[:MAX_FACTS])}>" if facts else f"<{type(self).__name__}>"
 
     def _repr_html_(self) -> str:
-        facts = list(self._facts().items())[:MAX_FACTS]
-        rows = "".join(_row([name], [value]) for name, value in facts)
-        name = _escaped(type(self).__name__)
-        head = f"<div><b>{name}</b><table>{rows}</table>" if rows else f"<div><b>{name}</b>"
-        return f"{head}{_table(self._columns())}</div>"
+        facts = dict(list(self._facts().items())[:MAX_FACTS])
+        head = f"<b>{_escaped(type(self).__name__)}</b> {_escaped(shown(facts.pop('', '')))}"
+        rows = "".join(_row([name], [value]) for name, value in facts.items())
+        return f"<div>{head}{f'<table>{rows}</table>' if rows else ''}{_table(self._columns())}</div>"
 
 
 class ShownSettings(Shown):
@@ -88,7 +87,7 @@ def _table(columns: Columns) -> str:
     if not columns:
         return ""
     n_rows = max(map(len, columns.values()))
-    head = "".join(f"<th>{_escaped(name)}</th>" for name in columns)
+    head = "".join(f'<th style="{STYLE}">{_escaped(name)}</th>' for name in columns)
     rows = "".join(
         _row([], [values[number] for values in columns.values()]) for number in range(min(n_rows, MAX_ROWS))
     )
