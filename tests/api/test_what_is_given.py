@@ -43,6 +43,7 @@ def test_paths_serve_where_a_geometry_or_a_cell_is_expected(stills, geometry, ce
         ),
         (lambda geometry: bs.draw(np.zeros((3, 3))), "draw: expected a frame"),
         (lambda geometry: bs.Processor(geometry, treshold=4), "there is no option treshold; .*mean threshold"),
+        (lambda geometry: bs.Processor(geometry, indexing="asfd"), "did you mean asdf"),
         (lambda geometry: bs.Processor(geometry, peaks="peakfinder"), "did you mean peakfinder"),
         (lambda geometry: bs.merge([], symmetry="4/mmm", scal=True), "there is no option scal; .*mean scale"),
     ],
@@ -74,3 +75,9 @@ def test_an_array_is_processed_where_the_geometry_says_it_all(stills, geometry, 
         with pytest.raises(bs.FrameError) as caught:
             processor.process(wrong)
         assert "\n" not in str(caught.value)
+
+
+def test_methods_of_indexing_are_named_as_on_the_command_line(geometry, cell):
+    assert bs.Processor(geometry).settings.indexing.methods == ("none",)
+    assert bs.Processor(geometry, cell=cell).settings.indexing.methods == ("ffbidx",)
+    assert bs.Processor(geometry, indexing="asdf, xgandalf").settings.indexing.methods == ("asdf", "xgandalf")

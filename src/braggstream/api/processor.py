@@ -29,6 +29,8 @@ class Processor(Shown):
         The cell that is expected, or its file; without it nothing is indexed.
     peaks
         Method of the peak search, as `--peaks` of indexamajig.
+    indexing
+        Methods, as `--indexing`, such as `"asdf,xgandalf"`; without it `ffbidx` where there is a cell.
     integration
         `rings` or `none`.
     int_radius
@@ -51,6 +53,7 @@ class Processor(Shown):
         *,
         cell: CellLike | None = None,
         peaks: str = "peakfinder8",
+        indexing: str | None = None,
         integration: str = "rings",
         int_radius: tuple[float, float, float] | None = None,
         settings: Settings | None = None,
@@ -59,14 +62,16 @@ class Processor(Shown):
         geometry, cell = geometry_of(geometry), cell_of(cell)
         if settings is None:
             radii: dict[str, Any] = {} if int_radius is None else {"radii": int_radius}
-            methods = ("none",) if cell is None else ("ffbidx",)
+            methods: tuple[str, ...] = ("none",) if cell is None else ("ffbidx",)
+            if indexing is not None:
+                methods = tuple(word.strip() for word in indexing.split(","))
             given = _sorted_options(options)
             settings = Settings(
                 peaks=PeakSettings(method=peaks, **radii, **given[PeakSettings]),
                 indexing=IndexingSettings(**{"methods": methods, "target_cell": cell, **given[IndexingSettings]}),
                 integration=IntegrationSettings(method=integration, **radii, **given[IntegrationSettings]),
             )
-        elif options:
+        elif options or indexing is not None:
             raise UserError("give either settings= or single options")
         self.geometry = geometry
         self.settings = settings

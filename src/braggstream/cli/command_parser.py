@@ -16,6 +16,8 @@ from braggstream.model.near_names import did_you_mean, near_names
 
 LONG_DASHES = "‐‑‒–—―−"
 """What word processors make of two dashes."""
+MOST_NAMED = 8
+"""So many options are named where an abbreviation may be any of them."""
 
 
 @dataclass(slots=True)
@@ -148,7 +150,8 @@ class CommandParser(argparse.ArgumentParser):
         if not actions or not self.allow_abbrev:
             self.unrecognized(name)
         if len(actions) > 1:
-            self.error(f"ambiguous option {name}: it may be {', '.join(begun)}")
+            more = ", ..." * (len(begun) > MOST_NAMED)
+            self.error(f"ambiguous option {name}: it may be {', '.join(list(begun)[:MOST_NAMED])}{more}")
         return actions[0]
 
     def _next_value(self, action: argparse.Action, rest: deque[str]) -> str | None:

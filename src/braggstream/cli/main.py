@@ -76,7 +76,7 @@ def _run(command: str, words: Sequence[str]) -> int:
     try:
         if command == "indexamajig" and ASKS.intersection(words):
             # The table of options is enough to answer, and is there at once.
-            import_module("braggstream.cli.option_parser").parse_options(words)
+            import_module("braggstream.cli.option_parser").given(words)
         run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
         _listen_to_interrupts()
         return run(words)
