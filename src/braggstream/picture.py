@@ -1,5 +1,6 @@
 """A picture of a processed frame: pixels, found peaks, predicted reflections."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from braggstream.kernels.layout import CORNER, FS, SS
 from braggstream.model.detector import Detector
-from braggstream.model.errors import MissingExtraError
+from braggstream.model.errors import MissingExtraError, UserError
 from braggstream.model.frame import Frame
 from braggstream.model.result import FrameResult
 
@@ -21,8 +22,32 @@ CRYSTAL_COLOURS = ("tab:red", "tab:green", "tab:purple", "tab:brown")
 PEAK_COLOUR = "tab:blue"
 
 
-def draw_frame(frame: Frame, result: FrameResult, path: str | Path) -> None:
-    """Draw a frame as the sample sees it (x to the left, y up) into a PNG file.
+class Picture:
+    """A drawn frame: a notebook shows it, `save` writes it."""
+
+    def __init__(self, figure: Any) -> None:
+        self.figure = figure
+        """The Matplotlib figure, to draw more into."""
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file, of the format that its suffix tells; raises `UserError`."""
+        try:
+            self.figure.savefig(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot write the picture: {error}", path=path) from None
+
+    def __repr__(self) -> str:
+        width, height = (round(inches * self.figure.dpi) for inches in self.figure.get_size_inches())
+        return f"<Picture: {width} x {height} px>"
+
+    def _repr_png_(self) -> bytes:
+        content = BytesIO()
+        self.figure.savefig(content, format="png")
+        return content.getvalue()
+
+
+def draw(frame: Frame, result: FrameResult | None = None) -> Picture:
+    """Draw a frame as the sample sees it (x to the left, y up).
 
     Squares are found peaks, circles are reflections (one colour a crystal); bad pixels are left blank.
 
@@ -31,15 +56,20 @@ def draw_frame(frame: Frame, result: FrameResult, path: str | Path) -> None:
     frame
         The frame.
     result
-        What processing found in it.
-    path
-        The file to write.
+        What processing found in it; without it, only pixels and resolution rings are drawn.
+
+    Returns
+    -------
+    Picture
+        A notebook shows it; `save` writes it.
 
     Raises
     ------
     MissingExtraError
-        Matplotlib is not installed.
+        Matplotlib is not installed: `pip install 'braggstream[plot]'`.
     """
+    if not isinstance(frame, Frame):
+        raise UserError(f"draw: expected a frame, as bs.open_files gives them, not a {type(frame).__name__}")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -55,15 +85,16 @@ def draw_frame(frame: Frame, result: FrameResult, path: str | Path) -> None:
     )
     axes.set_facecolor("#f3efe6")
     _draw_rings(axes, frame)
-    _draw_marks(axes, frame.detector, result)
+    if result is not None:
+        _draw_marks(axes, frame.detector, result)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_xlabel("x [mm] (beam into the page, x to the left)")
     axes.set_ylabel("y [mm]")
-    axes.set_title(_title(result), fontsize=10)
-    if len(result.peaks) or result.crystals:
+    axes.set_title(_title(frame, result), fontsize=10)
+    if result is not None and (len(result.peaks) or result.crystals):
         axes.legend(loc="upper right", fontsize=8, framealpha=0.9)
-    figure.savefig(path)
+    return Picture(figure)
 
 
 def assemble(frame: Frame) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
@@ -142,10 +173,10 @@ def _draw_marks(axes: Any, detector: Detector, result: FrameResult) -> None:
         )  # fmt: skip
 
 
-def _title(result: FrameResult) -> str:
-    text = f"{Path(result.identity.filename).name} {result.identity.event}"
+def _title(frame: Frame, result: FrameResult | None) -> str:
+    text = f"{Path(frame.identity.filename).name} {frame.identity.event}"
+    if result is None:
+        return text
     for crystal in result.crystals:
-        numbers = [*(f"{length:.2f}" for length in crystal.cell.parameters[:3])]
-        angles = [*(f"{angle:.2f}" for angle in crystal.cell.parameters[3:])]
-        text += f"\n{crystal.lattice_type} {crystal.centring}  {' '.join(numbers)} Å  {' '.join(angles)}°"
+        text += f"\n{crystal.lattice_type} {crystal.centring}  {crystal.cell.text}"
     return text if result.crystals else text + "\nnot indexed"

@@ -10,7 +10,7 @@ import msgpack
 import pytest
 import seedee
 
-from braggstream.cli.asapo_options import asapo_service, asapo_token
+from braggstream.cli.asapo_choice import asapo_service, asapo_token
 from braggstream.cli.indexamajig import understand
 from braggstream.formats.stream_read import read_stream
 from braggstream.model.errors import UserError

@@ -1,8 +1,10 @@
 """The sender with real sockets of all three kinds."""
 
 import io
+import itertools
 import threading
 import time
+from types import SimpleNamespace
 
 import h5py
 import msgpack
@@ -24,6 +26,7 @@ from braggstream.simulate.settings import (
     SampleSettings,
     SimulationSettings,
 )
+from session_fakes.session_process import eventually
 from simulate.simulated_detectors import FILE_AXES, SQUARE, STREAMED_BEAM, TWO_TILTED, cell, geometry
 
 HDF5_BEAM = STREAMED_BEAM.replace("data = detector_data", "data = /image").replace("peak_list = peak_list\n", "")
@@ -47,8 +50,8 @@ def payloads(simulator):
 class Sending:
     """A beamline that sends in a thread of its own, and a socket that is connected to it."""
 
-    def __init__(self, payloads, kind, **settings):
-        self.stop = threading.Event()
+    def __init__(self, payloads, kind, say=lambda _line: None, **settings):
+        self.stop, self.say = threading.Event(), say
         self.beamline = Beamline(BeamlineSettings(socket=kind, **settings))
         self.context = zmq.Context()
         self.socket = self.context.socket({"rep": zmq.REQ, "pub": zmq.SUB, "push": zmq.PULL}[kind])
@@ -58,7 +61,7 @@ class Sending:
         self.sent = None
 
     def _run(self, payloads):
-        self.sent = self.beamline.send(payloads, self.stop.is_set)
+        self.sent = self.beamline.send(payloads, self.stop.is_set, say=self.say)
         self.beamline.close()
 
     def __enter__(self):
@@ -163,6 +166,25 @@ def test_nobody_takes_a_frame(payloads):
         sent = beamline.send(payloads)
         beamline.close(wait=False)
         assert not sent.is_complete and sent.n_frames == 0
+
+
+@pytest.mark.parametrize("kind", ["rep", "push", "pub"])
+def test_a_receiver_that_compiles_for_long_gets_its_frames(payloads, kind, monkeypatch):
+    """Nobody has to come within a minute: an hour passes here with each look at the clock."""
+    hours, lines = itertools.count(), []
+    clock = SimpleNamespace(monotonic=lambda: 3600.0 * next(hours), sleep=time.sleep)
+    monkeypatch.setattr(beamline_module, "time", clock)
+    with Sending(payloads, kind, rate=0, n_frames=3, say=lines.append) as sending:
+        if kind == "rep":
+            eventually(lambda: len(lines) > 2)
+        if kind == "pub":
+            sending.socket.subscribe(b"")
+        for _ in range(3):
+            if kind == "rep":
+                sending.socket.send(b"next")
+            assert sending.socket.recv_multipart()
+    assert sending.sent.n_frames == 3
+    assert kind != "rep" or lines[0].startswith("nobody has taken a frame for")
 
 
 def test_told_to_stop(payloads):

@@ -1,12 +1,13 @@
 """`braggstream asapo`: the streams of ASAP::O, how far groups have read them, and moving those positions."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from braggstream.cli.asapo_options import SERVICE_OPTIONS, asapo_service
+from braggstream.cli.asapo_choice import asapo_service
+from braggstream.cli.asapo_options import SERVICE_OPTIONS
+from braggstream.cli.command_parser import CommandParser
 from braggstream.model.errors import SourceError, UserError
 from braggstream.model.settings import AsapoServiceSettings
 from braggstream.run.ties import hide_in_process_list
@@ -46,8 +47,8 @@ def run(words: Sequence[str]) -> int:
         raise UserError(f"--asapo-endpoint={service.endpoint}: {error}") from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="braggstream asapo",
         description="Streams of an ASAP::O source, how far groups have read them, and moving those positions.",
     )
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(command: argparse.ArgumentParser, name: str) -> None:
+def _add_command(command: CommandParser, name: str) -> None:
     for option in SERVICE_OPTIONS:
         short = option.names[0].replace("--asapo-", "--")
         command.add_argument(

@@ -1,9 +1,9 @@
 """`braggstream columns STREAM -o FILE`: a columnar cache of a stream file, which merging reads fast."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.notices import say
 from braggstream.formats.columns import arrow, write_columns
 from braggstream.formats.stream_columns import read_observations
@@ -13,7 +13,7 @@ from braggstream.pipeline.merging import tell_of
 
 def run(words: Sequence[str]) -> int:
     """Run `braggstream columns` with the words after its name; gives the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="braggstream columns",
         description="Write the crystals of a stream file as columns, as indexamajig --reflections-out does.",
     )

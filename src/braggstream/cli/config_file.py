@@ -15,7 +15,6 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from braggstream.cli.option import Option
 from braggstream.cli.option_parser import Groups, check_value, given, parse_options
 from braggstream.cli.option_table import GROUPS
 from braggstream.model.errors import UserError
+from braggstream.model.near_names import near_names
 from braggstream.sinks.replaced_file import replace_file
 
 MAX_BYTES = 1 << 20
@@ -71,7 +71,7 @@ def config_words(path: str, on_command_line: Mapping[str, Any], groups: Groups) 
     path
         The file.
     on_command_line
-        Options that the command line gives, by key: lists among them take the place of the file's.
+        Options that the command line gives, by key: they take the place of the file's.
     groups
         The table of options.
 
@@ -97,7 +97,8 @@ def config_words(path: str, on_command_line: Mapping[str, Any], groups: Groups) 
             found = _words_of(option, value)
         except UserError as error:
             raise UserError(str(error), path=path, line=line) from None
-        if not (option.kind == "list" and on_command_line.get(option.key)):
+        destination = option.default if option.kind == "undo" else option.key
+        if on_command_line.get(destination) is None:
             words += found
     return words
 
@@ -153,7 +154,7 @@ def _line_of(key: str, text: str) -> int | None:
 
 
 def _no_option(key: str, known: Mapping[str, Option]) -> str:
-    near = get_close_matches(key.replace("_", "-"), [name for name in known if _plain(OWN[0]) != name], n=3)
+    near = near_names(key.replace("_", "-"), [name for name in known if _plain(OWN[0]) != name])
     expected = f"expected {' or '.join(near)}" if near else "expected an option's name without its dashes"
     return f"no option is called {key!r}: {expected}"
 

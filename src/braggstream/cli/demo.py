@@ -1,6 +1,5 @@
 """`braggstream demo`: a simulated beamline, processed live by real processes, and judged by its truth."""
 
-import argparse
 import re
 import shlex
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
+from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.started import command, started
 from braggstream.model.errors import UserError
 
@@ -31,7 +31,7 @@ OPTIONS = ("--peaks=peakfinder8", "--threshold=10", "--min-snr=5", "--min-peaks=
 
 def run(words: Sequence[str]) -> int:
     """Run `braggstream demo` with the words after its name; gives the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="braggstream demo",
         description="Start a simulated beamline, process its frames live, judge the result, and draw a frame.",
     )

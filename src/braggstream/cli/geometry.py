@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.notices import say
 from braggstream.formats.dectris import SeriesMessage, kind_of, read_series_message
 from braggstream.formats.dectris_geometry import geometry_text
@@ -14,14 +14,6 @@ from braggstream.model.settings import FrameSettings, RunSettings, ZmqSourceSett
 from braggstream.run.begun_source import open_socket, wait_for_start
 
 MAX_BYTES = 1 << 30
-
-
-class GeometryParser(argparse.ArgumentParser):
-    """A parser that raises `UserError` where the command line cannot be understood."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong."""
-        raise UserError(f"{message}; try 'braggstream geometry --help'")
 
 
 def run(words: Sequence[str]) -> int:
@@ -69,8 +61,8 @@ def _read(name: str) -> SeriesMessage:
         raise UserError(str(error), path=name) from None
 
 
-def _parser() -> GeometryParser:
-    made = GeometryParser(
+def _parser() -> CommandParser:
+    made = CommandParser(
         prog="braggstream geometry",
         description="Write the geometry file that the start message of a DECTRIS or Jungfraujoch stream describes. "
         "The next start message is waited for; each goes to one receiver only, so let the series begin once more.",

@@ -17,6 +17,7 @@ from braggstream.formats.reflection_file import read_reflections
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.index_operators import parse_operator
+from braggstream.model.near_names import expected_one_of
 from braggstream.model.point_group import LACKS_AXIS, PointGroup, point_group
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.steps.merging import list_changes
@@ -93,7 +94,7 @@ def _format(chosen: dict[str, Any]) -> str | None:
             raise UserError(f"-o {output}: an MTZ file needs --output-format=mtz or mtz-bij")
         return "parquet" if output.endswith(".parquet") else None
     if wanted.lower() not in FORMATS:
-        raise UserError(f"--output-format={wanted}: expected one of {', '.join(FORMATS)}")
+        raise UserError(f"--output-format={wanted}: {expected_one_of(wanted, FORMATS)}")
     return str(wanted.lower())
 
 

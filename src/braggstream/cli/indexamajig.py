@@ -8,7 +8,7 @@ from typing import Any, Literal
 from braggstream.cli.config_file import read_options, write_config
 from braggstream.cli.device_choice import settings_on_device
 from braggstream.cli.harvest import write_harvest
-from braggstream.cli.live_merge_options import check_ambiguity, live_merge_settings
+from braggstream.cli.live_merge_choice import check_ambiguity, live_merge_settings
 from braggstream.cli.notices import say
 from braggstream.cli.output_choice import output_settings
 from braggstream.cli.processing_choice import SUPPLIED_PEAKS, frame_settings, processing_settings

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from braggstream import __version__
 from braggstream.model.errors import BraggstreamError
+from braggstream.model.near_names import did_you_mean
 
 COMMANDS = {
     "indexamajig": "find peaks, index and integrate frames, and write a stream file",
@@ -30,6 +31,9 @@ COMMANDS = {
     "simulate": "make diffraction with known truth, in a file or as a running beamline; judge a stream file",
     "demo": "a simulated beamline, processed live, with the judgement of the result",
 }
+
+ASKS = frozenset({"-h", "-?", "--help", "--usage", "-v", "-V", "--version"})
+"""Words that ask for nothing but help or the version."""
 
 INTERRUPTED = 128 + 2
 """Exit status of a command that was stopped with Ctrl-C before it could end in good order."""
@@ -57,7 +61,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if words and words[0] in ("--help", "-h"):
         print(_usage())
         return 0
-    print(_usage() if not words else f"braggstream: no command '{words[0]}'\n{_usage()}", file=sys.stderr)
+    complaint = f"braggstream: no command '{words[0]}'{did_you_mean(words[0], COMMANDS)}\n" if words else ""
+    print(complaint + _usage(), file=sys.stderr)
     return USER_ERROR
 
 
@@ -69,6 +74,9 @@ def console_script(command: str) -> int:
 def _run(command: str, words: Sequence[str]) -> int:
     """Import a command when it is used: none of them waits for the libraries of another."""
     try:
+        if command == "indexamajig" and ASKS.intersection(words):
+            # The table of options is enough to answer, and is there at once.
+            import_module("braggstream.cli.option_parser").given(words)
         run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
         _listen_to_interrupts()
         return run(words)

@@ -11,6 +11,7 @@ from math import isfinite, isnan
 from typing import Any, NoReturn
 
 from braggstream import __version__
+from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.option import LARGEST, Option
 from braggstream.cli.option_table import GROUPS
 from braggstream.cli.run_options import OF_THE_MANUAL
@@ -23,7 +24,7 @@ Groups = Mapping[str, Sequence[Option]]
 """Options of a program, by the title under which its help shows them."""
 
 VALUED = frozenset({"text", "integer", "number", "radii", "list"})
-"""Kinds of options whose value is the next word, whatever that looks like."""
+"""Kinds of options that take a value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,18 +52,14 @@ INDEXAMAJIG = Program(
 )
 
 
-class OptionParser(argparse.ArgumentParser):
+class OptionParser(CommandParser):
     """A parser that leaves with the program's own status where the command line cannot be understood."""
 
-    syntax_error = SYNTAX_ERROR
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, and where the help is."""
-        words = message.replace("=", " ").split()
-        instead = next(
-            (OF_THE_MANUAL[word] for word in words if word in OF_THE_MANUAL), f"try '{self.prog} --help'"
-        )
-        self.exit(self.syntax_error, f"{self.prog}: {message}; {instead}\n")
+    def unrecognized(self, name: str) -> NoReturn:
+        """Leave because of an option that is not there; names of the reference's manual have their own advice."""
+        if name in OF_THE_MANUAL:
+            self.exit(self.syntax_error, f"{self.prog}: unrecognized option {name}; {OF_THE_MANUAL[name]}\n")
+        super().unrecognized(name)
 
 
 def parse_options(
@@ -92,16 +89,13 @@ def parse_options(
     if isinstance(program, str):
         program = Program(name=program)
     options = [option for group in groups.values() for option in group]
-    found = given(words, groups, program=program)
-    stray = found.pop("stray")
-    values: dict[str, Any] = {}
-    if program.operands:
-        values[program.operands] = tuple(stray)
-    elif stray:
-        note = f"{program.name}: ignored: {' '.join(stray)} (there are no positional arguments)"
-        print(note, file=sys.stderr)
+    parser = _parser(groups, program)
+    found, understood = parser.understand(words)
+    for name in understood.repeated:
+        print(f"{program.name}: {name} is given more than once: only the last one counts", file=sys.stderr)
+    values: dict[str, Any] = {program.operands: tuple(understood.operands)} if program.operands else {}
     for option in options:
-        text = found.get(option.key)
+        text = getattr(found, option.key, None)
         if option.kind == "refused" and text is not None:
             raise UserError(f"{option.names[-1]}: {option.help}")
         if option.kind == "ignored" and text is not None:
@@ -113,32 +107,21 @@ def parse_options(
 
 def given(words: Sequence[str], groups: Groups = GROUPS, *, program: Program = INDEXAMAJIG) -> dict[str, Any]:
     """Tell what a command line gives for each option, by its key, as text, unjudged; None: nothing."""
-    parser = _parser(groups, program)
-    parse = parser.parse_intermixed_args if program.operands else parser.parse_args
-    return vars(parse(_joined(words, [option for group in groups.values() for option in group])))
+    return vars(_parser(groups, program).parse_args(words))
+
+
+def parse_beside(words: Sequence[str], own: Groups, *, program: Program) -> tuple[dict[str, Any], list[str]]:
+    """Parse a command line of `indexamajig` with a few more options; gives their values, and the other words."""
+    _, understood = _parser({**own, **GROUPS}, program).understand(words)
+    names = {option.names[-1] for group in own.values() for option in group}
+    own_words = [word for word in understood.options if word.partition("=")[0] in names]
+    rest = [word for word in understood.options if word.partition("=")[0] not in names]
+    return parse_options(own_words, own, program=program), rest
 
 
 def check_value(option: Option, text: str) -> None:
     """Raise `UserError` where a text is no value of an option."""
     _convert(option, text)
-
-
-def _joined(words: Sequence[str], options: Sequence[Option]) -> list[str]:
-    """Join values that look like options (`-g -1,2,3`) to their options, which own the next word in GNU syntax."""
-    valued = {name for option in options if option.kind in VALUED for name in option.names}
-    joined: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word == "--":
-            return [*joined, word, *rest]
-        value = next(rest, None) if word in valued else None
-        if value is None:
-            joined.append(word)
-        elif value.startswith("-"):
-            joined.append(f"{word}={value}" if word.startswith("--") else word + value)
-        else:
-            joined += [word, value]
-    return joined
 
 
 def _parser(groups: Groups, program: Program) -> OptionParser:
@@ -149,12 +132,13 @@ def _parser(groups: Groups, program: Program) -> OptionParser:
         add_help=False,
     )
     parser.syntax_error = program.syntax_error
+    if program.operands:
+        parser.add_argument(program.operands, nargs="*", help=argparse.SUPPRESS)
     about = parser.add_argument_group("Help")
     about.add_argument("-h", *(["-?"] * program.short_help), "--help", action="help", help="show this and leave")
     about.add_argument("--usage", action="version", version=f"usage: {parser.usage}", help=argparse.SUPPRESS)
     asks = ["-v", "-V"] * program.short_help
     about.add_argument(*asks, "--version", action="version", version=_version(program), help="show the version")
-    parser.add_argument("stray", nargs="*", help=argparse.SUPPRESS)
     for title, options in groups.items():
         group = parser.add_argument_group(title)
         for option in options:

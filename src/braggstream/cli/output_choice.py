@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from braggstream.cli.asapo_options import asapo_token
+from braggstream.cli.asapo_choice import asapo_token
 from braggstream.cli.config_file import without_secrets
 from braggstream.cli.option_table import GROUPS
 from braggstream.model.errors import UserError

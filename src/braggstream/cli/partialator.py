@@ -11,6 +11,7 @@ from braggstream.cli.partialator_options import GROUPS
 from braggstream.cli.process_hkl import notes_of
 from braggstream.model.errors import UserError
 from braggstream.model.index_operators import ambiguity_operators, parse_operators
+from braggstream.model.near_names import expected_one_of
 from braggstream.model.point_group import LACKS_AXIS, point_group
 from braggstream.pipeline.partialator import PartialatorFiles, run_partialator
 from braggstream.run.cluster import open_cluster
@@ -48,9 +49,9 @@ def run(words: Sequence[str]) -> int:
 def settings_of(chosen: dict[str, Any]) -> PartialSettings:
     """Turn options into settings; raises `UserError` where they are wrong."""
     if chosen["model"] not in MODELS:
-        raise UserError(f"--model={chosen['model']}: expected one of {', '.join(MODELS)}")
+        raise UserError(f"--model={chosen['model']}: {expected_one_of(chosen['model'], MODELS)}")
     if chosen["halves"] not in HALVES:
-        raise UserError(f"--halves={chosen['halves']}: expected one of {', '.join(HALVES)}")
+        raise UserError(f"--halves={chosen['halves']}: {expected_one_of(chosen['halves'], HALVES)}")
     group = point_group(chosen["symmetry"])
     polarisation = "none" if chosen["no_polarisation"] else chosen["polarisation"]
     return PartialSettings(
@@ -82,7 +83,7 @@ def settings_of(chosen: dict[str, Any]) -> PartialSettings:
 
 def _is_by_errors(chosen: dict[str, Any]) -> bool:
     if chosen["scaling"] not in SCALINGS:
-        raise UserError(f"--scaling={chosen['scaling']}: expected one of {', '.join(SCALINGS)}")
+        raise UserError(f"--scaling={chosen['scaling']}: {expected_one_of(chosen['scaling'], SCALINGS)}")
     if chosen["scaling"] == "auto":
         return chosen["model"] not in ("unity", RANDOM)
     return bool(chosen["scaling"] == "errors")

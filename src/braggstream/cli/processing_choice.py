@@ -11,6 +11,7 @@ from braggstream.model.cell import UnitCell
 from braggstream.model.data_formats import AUTO, DATA_FORMATS
 from braggstream.model.errors import UserError
 from braggstream.model.geometry import Geometry
+from braggstream.model.near_names import did_you_mean, expected_one_of
 from braggstream.model.settings import (
     DEFAULT_RADII,
     AsdfSettings,
@@ -62,7 +63,7 @@ def frame_settings(options: dict[str, Any]) -> FrameSettings:
     """Understand how frames are read; raises `UserError`."""
     data_format, highres, headers = options["data_format"], options["highres"], options["copy_header"] or ()
     if data_format is not None and data_format not in DATA_FORMATS:
-        raise UserError(f"--data-format={data_format}: expected one of {', '.join(DATA_FORMATS)}")
+        raise UserError(f"--data-format={data_format}: {expected_one_of(data_format, DATA_FORMATS)}")
     if highres is not None and not highres > 0:
         raise UserError(f"--highres={highres:g}: expected a resolution in Å, above zero")
     if options["merge_by"] is not None and options["merge_by"] not in headers[:MAX_COPIED_HEADERS]:
@@ -205,8 +206,8 @@ def _integration_method(text: str) -> dict[str, Any]:
         if word in ("rescut", "norescut"):
             raise UserError(f"--integration={text}: {word} is no longer used; use --push-res=X")
         if word not in INTEGRATION_WORDS:
-            known = ", ".join(INTEGRATION_WORDS)
-            raise UserError(f"--integration={text}: '{word}' is not one of {known}")
+            near = did_you_mean(word, INTEGRATION_WORDS)
+            raise UserError(f"--integration={text}: '{word}' is not one of {', '.join(INTEGRATION_WORDS)}{near}")
         chosen |= INTEGRATION_WORDS[word]
     return chosen
 

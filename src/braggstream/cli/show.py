@@ -1,6 +1,5 @@
 """`braggstream show FILE`: what is in a stream file."""
 
-import argparse
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.notices import say
 from braggstream.formats.stream_read import StreamFile, read_stream
 from braggstream.model.result import FrameResult
@@ -20,7 +20,7 @@ LARGEST_PART_LEFT_OUT = 0.01
 
 def run(words: Sequence[str]) -> int:
     """Run `braggstream show` with the words after its name; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="braggstream show", description="Summarise a stream file.")
+    parser = CommandParser(prog="braggstream show", description="Summarise a stream file.")
     parser.add_argument("file", help="stream file, also .xz or .gz")
     parser.add_argument("--histograms", action="store_true", help="draw how cells, resolutions and radii spread")
     parser.add_argument("--no-histograms", dest="histograms", action="store_false", help="numbers only (default)")

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 
 from braggstream.cli.notices import say
@@ -108,7 +109,7 @@ def beamline_settings(options: argparse.Namespace, n_frames: int) -> BeamlineSet
         rate=number("--rate", options.rate, 0.0, 1e6),
         n_frames=n_frames,
         tag=options.tag,
-        patience_s=number("--patience", options.patience, 0.1, 1e6),
+        patience_s=inf if options.patience is None else number("--patience", options.patience, 0.1, 1e6),
     )
 
 
@@ -140,7 +141,7 @@ def _serve(options: argparse.Namespace, simulator: Simulator, settings: Beamline
         print(f"{READY}{beamline.endpoint}", flush=True)
         makers = SERIES_MAKERS
         series = makers[settings.data_format](simulator) if settings.data_format in makers else None
-        sent = beamline.send(payloads, stop.is_set, series=series)
+        sent = beamline.send(payloads, stop.is_set, series=series, say=say)
         is_done = not stop.is_set()
     except KeyboardInterrupt:
         return INCOMPLETE

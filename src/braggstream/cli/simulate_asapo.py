@@ -163,7 +163,7 @@ def sending_settings(options: argparse.Namespace, planned: Scenario, *, n_frames
         is_filed=options.keep_files,
         is_finished=planned.is_finished,
         hole=planned.hole,
-        patience_s=number("--patience", options.patience, 0.1, 1e6),
+        patience_s=number("--patience", options.patience or "60", 0.1, 1e6),
     )
 
 

@@ -1,9 +1,9 @@
 """The options of `braggstream simulate`; values stay text, so that all of them are checked in one place."""
 
-import argparse
 from math import inf
-from typing import Any, NoReturn
+from typing import Any
 
+from braggstream.cli.command_parser import CommandParser
 from braggstream.model.data_formats import DATA_FORMATS
 from braggstream.model.errors import UserError
 
@@ -46,7 +46,12 @@ SENDING: Rows = (
     ("--rate", "X", "25", "frames per second; 0 = as fast as they are taken"),
     ("--pool", "N", None, "different frames, made in advance; they come round again (default: 512 MiB of them)"),
     ("--tag", "TEXT", "ondaframedata", "first part of each broadcast message"),
-    ("--patience", "S", "60", "give up when nobody takes a frame for so long [s]"),
+    (
+        "--patience",
+        "S",
+        None,
+        "give up when nobody takes a frame for so long [s] (default: never with --serve, 60 with --asapo)",
+    ),
 )
 ASAPO: Rows = (
     ("--host", "ADDRESS", "127.0.0.1", "address to listen at, as clients reach it"),
@@ -64,17 +69,9 @@ JUDGING: Rows = (
 )
 
 
-class SimulateParser(argparse.ArgumentParser):
-    """A parser that raises `UserError` where the command line cannot be understood."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong."""
-        raise UserError(f"{message}; try 'braggstream simulate --help'")
-
-
-def parser() -> SimulateParser:
+def parser() -> CommandParser:
     """Make the parser."""
-    made = SimulateParser(
+    made = CommandParser(
         prog="braggstream simulate",
         description="Make diffraction with known truth, write it to a file or serve it like a beamline; "
         "or judge a stream file by that truth.",
@@ -125,7 +122,7 @@ def parser() -> SimulateParser:
     return made
 
 
-def _add(made: argparse.ArgumentParser, title: str, rows: Rows) -> Any:
+def _add(made: CommandParser, title: str, rows: Rows) -> Any:
     group = made.add_argument_group(title)
     for name, placeholder, default, text in rows:
         shown = text if default is None else f"{text} (default: {default})"

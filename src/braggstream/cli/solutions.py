@@ -1,12 +1,12 @@
 """`braggstream solutions`: from a stream file to a list of lattices for `indexamajig --indexing=file`."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.notices import say
 from braggstream.formats.solutions import solution_lines
 from braggstream.formats.stream_read import read_stream
@@ -15,7 +15,7 @@ from braggstream.model.errors import UserError
 
 def run(words: Sequence[str]) -> int:
     """Run `braggstream solutions` with the words after its name; gives the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="braggstream solutions",
         description="Write the lattices of a stream file as a list, one crystal a line, "
         "for indexamajig --indexing=file --fromfile-input-file=LIST.",

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from braggstream.cli.asapo_options import asapo_source
+from braggstream.cli.asapo_choice import asapo_source
 from braggstream.cli.notices import say
 from braggstream.model.errors import UserError
 from braggstream.model.settings import (

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.model.shown import Columns, Shown, counted
 from braggstream.model.tables import import_pandas, import_pyarrow
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class ShellTable:
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class ShellTable(Shown):
     """Figures by resolution shell, and overall."""
 
     columns: Mapping[str, NDArray]
@@ -25,6 +26,13 @@ class ShellTable:
 
     def __getitem__(self, name: str) -> NDArray:
         return self.columns[name]
+
+    def _facts(self) -> dict[str, object]:
+        overall = {name: _text(value) for name, value in self.overall.items()}
+        return {"": counted(len(self), "shell"), **{f"overall {name}": text for name, text in overall.items()}}
+
+    def _columns(self) -> Columns:
+        return {name: [_text(value) for value in values] for name, values in self.columns.items()}
 
     def to_pandas(self) -> Any:
         """Give a pandas DataFrame, a row for each shell."""

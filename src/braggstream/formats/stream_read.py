@@ -2,13 +2,15 @@
 
 import gzip
 import lzma
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
 
 from braggstream.formats.cell import parse_target_cell
+from braggstream.formats.compressed_file import open_bytes
 from braggstream.formats.geom import parse_geometry
 from braggstream.formats.stream_header import (
     CELL_BEGIN,
@@ -25,12 +27,14 @@ from braggstream.formats.stream_header import (
     REFLECTIONS_END,
     check_first_line,
 )
+from braggstream.formats.stream_index import ChunkPlace, chunk_places
 from braggstream.model.cell import CENTRINGS, LATTICE_TYPES, UnitCell
 from braggstream.model.constants import wavelength_of_photon
 from braggstream.model.crystal import Crystal, ReflectionTable, Residual
 from braggstream.model.errors import UserError
 from braggstream.model.frame import FrameIdentity, HeaderValue
 from braggstream.model.geometry import Geometry
+from braggstream.model.lazy_sequence import LazySequence, Name
 from braggstream.model.observations import Observations
 from braggstream.model.peaks import PeakTable
 from braggstream.model.result import FrameResult
@@ -47,10 +51,13 @@ def read_stream(path: str | Path) -> "StreamFile":
     return StreamFile(Path(path))
 
 
-class StreamFile:
-    """A stream file: its header, and its chunks as `FrameResult`s by iteration (as often as wished).
+class StreamFile(LazySequence[FrameResult]):
+    """A stream file: its header, and its chunks as `FrameResult`s, read when they are asked for.
 
-    Reflections carry no excitation error and no partiality (NaN), for the file does not hold them.
+    `for chunk in stream` reads on, as often as wished.  `len(stream)`, `stream[3]`, `stream[-1]`, `stream["//3"]`,
+    `stream[10:20]` and `stream.events` look through the file once, and again where it has grown: what follows a
+    chunk that is not whole does not count.  Reflections carry no excitation error and no partiality (NaN), for the
+    file does not hold them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,6 +74,8 @@ class StreamFile:
             self.geometry: Geometry = self._read_header(_Lines(file, path))
             """The geometry that the file holds."""
         self._panels = {panel.name: number for number, panel in enumerate(self.geometry.panels)}
+        self._index: tuple[ChunkPlace, ...] | None = None
+        self._indexed_bytes = -1
 
     def __iter__(self) -> Iterator[FrameResult]:
         self.is_torn = False
@@ -80,6 +89,47 @@ class StreamFile:
                     self.is_torn = True
                     return
                 yield chunk
+
+    def _places(self) -> tuple[ChunkPlace, ...]:
+        """Where the chunks lie; looked for again where the file has changed its size."""
+        try:
+            n_bytes = self._path.stat().st_size
+        except OSError as error:
+            raise UserError(f"cannot be read: {error.strerror}", path=self._path) from None
+        if self._index is None or n_bytes != self._indexed_bytes:
+            self._index, self._indexed_bytes = tuple(chunk_places(self._path)), n_bytes
+        return self._index
+
+    def _names(self) -> Sequence[Name]:
+        return [(place.filename, place.event) for place in self._places()]
+
+    def __len__(self) -> int:
+        return len(self._places())
+
+    def _made(self, places: Iterable[int]) -> Iterator[FrameResult]:
+        index = self._places()
+        with open_bytes(self._path) as file:
+            for place in places:
+                file.seek(index[place].offset)
+                text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n")
+                lines = _Lines(text, self._path, number=index[place].line)
+                lines.next()
+                chunk = _ChunkReader(lines, self._panels, self.geometry).read()
+                text.detach()
+                if chunk is None:
+                    raise UserError("the chunk is not whole", path=self._path, line=index[place].line + 1)
+                yield chunk
+
+    def _one(self, place: int) -> FrameResult:
+        return next(self._made([place]))
+
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {"": self._path}
+        if self._index is not None:
+            facts["chunks"] = len(self._index)
+        if self.target_cell is not None:
+            facts["expected cell"] = self.target_cell.text
+        return facts | {"panels": len(self.geometry.panels), "written by": self.command_line or "?"}
 
     def observations(self) -> Observations:
         """Read all crystals and reflections as columns, which is many times faster than chunk by chunk."""
@@ -128,10 +178,11 @@ class StreamFile:
 class _Lines:
     """Lines of a file without their ends, and their number."""
 
-    def __init__(self, file: IO[str], path: Path) -> None:
+    def __init__(self, file: IO[str], path: Path, number: int = 0) -> None:
+        """Take an open file; `number` lines of it have been read."""
         self._file = file
         self.path = path
-        self.number = 0
+        self.number = number
 
     def next(self) -> str | None:
         """Give the next line; None at the end, also where compressed data end early."""

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.model.shown import Shown
+
 LatticeType = Literal["triclinic", "monoclinic", "orthorhombic", "tetragonal", "rhombohedral", "hexagonal", "cubic"]
 Centring = Literal["P", "A", "B", "C", "I", "F", "R", "H"]
 
@@ -24,8 +26,8 @@ CENTRINGS: tuple[Centring, ...] = ("P", "A", "B", "C", "I", "F", "R", "H")
 HAS_UNIQUE_AXIS = frozenset({"monoclinic", "tetragonal", "hexagonal"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnitCell:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class UnitCell(Shown):
     """A direct-space unit cell in its conventional (centred) setting."""
 
     a: float
@@ -55,6 +57,16 @@ class UnitCell:
         return UnitCell.from_parameters(
             parameters, lattice_type=self.lattice_type, centring=self.centring, unique_axis=self.unique_axis
         )
+
+    @property
+    def text(self) -> str:
+        """The six numbers with their units: lengths in Å, angles in degrees."""
+        lengths = " ".join(f"{length:.2f}" for length in self.parameters[:3])
+        return f"{lengths} Å, {' '.join(f'{angle:.2f}' for angle in self.parameters[3:])}°"
+
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {"": self.text, "lattice": f"{self.lattice_type} {self.centring}"}
+        return facts | ({"unique axis": self.unique_axis} if self.lattice_type in HAS_UNIQUE_AXIS else {})
 
     @property
     def volume(self) -> float:

@@ -1,15 +1,21 @@
 """Crystal: one lattice found in one frame, and its reflections."""
 
 from dataclasses import dataclass
+from math import inf
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.model.cell import Centring, LatticeType, UnitCell
+from braggstream.model.shown import Columns, Shown, counted
+
+STRONG = 3.0
+"""Reflections above so many sigma are counted where a table shows itself."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class ReflectionTable:
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class ReflectionTable(Shown):
     """Reflections of one crystal, as columns of equal length, in ascending order of h, then k, then l."""
 
     hkl: NDArray[np.int32]
@@ -39,6 +45,28 @@ class ReflectionTable:
     def take(self, index: NDArray) -> "ReflectionTable":
         """Select reflections by index or by a boolean array."""
         return ReflectionTable(**{name: getattr(self, name)[index] for name in self.__slots__})
+
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame, a row for each reflection, with h, k and l as its index.
+
+        Columns: I, SIGI, peak and background [detector units], fs and ss on the panel [px], panel, excitation_error
+        [Å⁻¹] and partiality.
+        """
+        from braggstream.model.tables import import_pandas
+
+        pandas = import_pandas()
+        index = pandas.MultiIndex.from_arrays(list(self.hkl.T), names=["h", "k", "l"])
+        columns = {"I": self.intensity, "SIGI": self.sigma, "peak": self.peak_value}
+        more = ("background", "fs", "ss", "panel", "excitation_error", "partiality")
+        return pandas.DataFrame(columns | {name: getattr(self, name) for name in more}, index=index)
+
+    def _facts(self) -> dict[str, object]:
+        n_strong = int(np.count_nonzero(self.intensity > STRONG * self.sigma))
+        return {"": counted(len(self), "reflection"), "above 3 sigma": n_strong}
+
+    def _columns(self) -> Columns:
+        h, k, ell = self.hkl.T
+        return {"h": h, "k": k, "l": ell, "I": self.intensity, "SIGI": self.sigma, "fs": self.fs, "ss": self.ss}
 
     @classmethod
     def predicted(
@@ -84,8 +112,8 @@ class Residual:
         return self.excitation + self.fs + self.ss
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Crystal:
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class Crystal(Shown):
     """One lattice found in one frame."""
 
     reciprocal_axes: NDArray[np.float64]
@@ -109,6 +137,17 @@ class Crystal:
     """Saturated reflections met, whether kept or not."""
     n_implausible: int = 0
     """Reflections below -5 sigma, which are left out."""
+
+    def _facts(self) -> dict[str, object]:
+        limit = f"{1.0 / self.resolution_limit:.2f} Å" if 0 < self.resolution_limit < inf else "?"
+        return {
+            "": self.cell.text,
+            "lattice": f"{self.lattice_type} {self.centring}",
+            "indexed by": self.indexed_by,
+            "resolution": limit,
+            "profile radius": f"{self.profile_radius:.5f} Å⁻¹",
+            "reflections": "none" if self.reflections is None else len(self.reflections),
+        }
 
     @property
     def direct_axes(self) -> NDArray[np.float64]:

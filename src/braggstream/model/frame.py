@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from braggstream.model.detector import Detector
 from braggstream.model.mask import BadMap
 from braggstream.model.peaks import SuppliedPeaks
+from braggstream.model.shown import Shown
 
 HeaderValue = float | int | str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameIdentity:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class FrameIdentity(Shown):
     """The names under which a frame appears in the stream file."""
 
     filename: str
@@ -26,9 +27,12 @@ class FrameIdentity:
     sender_number: int | None = None
     """The sender's own running number, where it gives one: gaps in it are lost frames."""
 
+    def _facts(self) -> dict[str, object]:
+        return {"": f"{self.filename} {self.event}", "serial": self.serial}
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Frame:
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class Frame(Shown):
     """One detector exposure.
 
     The pixels are one flat array in the dtype in which they arrived; `panel_table` says where each panel's
@@ -55,6 +59,17 @@ class Frame:
     """The peak list that came with the frame."""
     has_image: bool = True
     """False where pixels were not loaded and count as zero."""
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "": f"{self.identity.filename} {self.identity.event}",
+            "serial": self.identity.serial,
+            "panels": self.detector.n_panels,
+            "pixels": f"{self.detector.n_pixels} ({self.pixels.dtype})",
+            "bad": int(np.count_nonzero(self.bad)),
+            "wavelength": f"{self.wavelength:.5g} Å",
+            "camera length": f"{self.detector.average_camera_length:.5g} m",
+        }
 
     def panel_pixels(self, panel: int) -> NDArray[Any]:
         """View of one panel's pixels, [height, width]."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from braggstream.model.constants import HC_EV_ANGSTROM, wavelength_of_electron, wavelength_of_photon
 from braggstream.model.detector import Detector
 from braggstream.model.errors import HeaderError
+from braggstream.model.shown import Shown
 
 HeaderLookup = Callable[[str], float]
 """Gives a header of the frame as a number, or raises `HeaderError`."""
@@ -50,6 +51,11 @@ class Quantity:
     def is_literal(self) -> bool:
         """Whether every frame has the same value."""
         return self.header is None
+
+    @property
+    def as_written(self) -> str:
+        """As the geometry file has it: number or header, and unit."""
+        return f"{f'{self.value:.6g}' if self.header is None else self.header} {self.unit}".strip()
 
     def resolve(self, header: HeaderLookup) -> float:
         """Give the value in Å, eV, V or m; raises `HeaderError` where the header is missing."""
@@ -175,8 +181,8 @@ class DetectorOffset:
     """Along the beam: added to the camera length [m]."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Geometry:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Geometry(Shown):
     """What a geometry file says."""
 
     panels: tuple[Panel, ...]
@@ -208,6 +214,15 @@ class Geometry:
     _cache: dict[tuple[float, float, float, float], Detector] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "": self.path or "without a file",
+            "panels": len(self.panels),
+            "pixels": sum(panel.width * panel.height for panel in self.panels),
+            self.wavelength_kind: self.beam.as_written,
+            "clen": self.clen.as_written,
+        }
 
     @property
     def is_static(self) -> bool:

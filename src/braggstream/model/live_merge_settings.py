@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from math import inf
 
+AUTO, OFF = "auto", "off"
+"""Wishes about the operators of an indexing ambiguity that are none themselves."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveMergeSettings:

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.model.cell import CENTRINGS, LATTICE_TYPES, Centring, LatticeType, UnitCell
+from braggstream.model.cell import CENTRINGS, LATTICE_TYPES, Centring, LatticeType, UnitCell, cell_parameters
+from braggstream.model.shown import MAX_ROWS, Columns, Shown, counted
 
 UNIQUE_AXES = ("a", "b", "c", "*", "?")
 UNKNOWN_AXIS = UNIQUE_AXES.index("?")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class CrystalTable:
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class CrystalTable(Shown):
     """Crystals as columns of equal length, in the order in which they were found."""
 
     filename: tuple[str, ...]
@@ -57,6 +58,16 @@ class CrystalTable:
             UNIQUE_AXES[self.unique_axis[n]],
         )
 
+    def _facts(self) -> dict[str, object]:
+        return {"": counted(len(self), "crystal"), "files": len(set(self.filename))}
+
+    def _columns(self) -> Columns:
+        first = slice(MAX_ROWS + 1)
+        cells = cell_parameters(np.linalg.inv(self.reciprocal_axes[first]).transpose(0, 2, 1))
+        columns = dict(zip(("a", "b", "c", "alpha", "beta", "gamma"), cells.T, strict=True))
+        lattices = [" ".join(self.lattice_of(n)[:2]) for n in range(len(cells))]
+        return {"file": self.filename[first], "event": self.event[first], "lattice": lattices, **columns}
+
     def to_pandas(self) -> Any:
         """Give a pandas DataFrame, a row for each crystal; columns as those of `to_arrow`."""
         from braggstream.model.tables import crystal_table, import_pandas
@@ -77,8 +88,8 @@ class CrystalTable:
         return CrystalTable(**columns)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Observations:
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class Observations(Shown):
     """What was measured of a block of crystals, crystal by crystal."""
 
     crystals: CrystalTable
@@ -104,6 +115,16 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.intensity)
+
+    def _facts(self) -> dict[str, object]:
+        return {"": counted(len(self), "observation"), "crystals": self.n_crystals}
+
+    def _columns(self) -> Columns:
+        h, k, ell = self.hkl.T
+        more = {"I": self.intensity, "SIGI": self.sigma, "fs": self.fs, "ss": self.ss}
+        last = min(int(np.searchsorted(self.start, MAX_ROWS + 1)), self.n_crystals)
+        crystal = np.repeat(np.arange(last), np.diff(self.start[: last + 1]))
+        return {"crystal": crystal[: MAX_ROWS + 1], "h": h, "k": k, "l": ell, **more}
 
     @property
     def n_crystals(self) -> int:

@@ -1,13 +1,16 @@
 """PeakTable: what the peak search found."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.model.shown import Columns, Shown, counted
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class PeakTable:
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class PeakTable(Shown):
     """Peaks of one frame, in the order of discovery, as columns of equal length."""
 
     panel: NDArray[np.int32]
@@ -27,6 +30,25 @@ class PeakTable:
         return PeakTable(
             panel=self.panel[index], fs=self.fs[index], ss=self.ss[index], intensity=self.intensity[index]
         )
+
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame, a row for each peak, with columns panel, fs, ss [px] and intensity."""
+        from braggstream.model.tables import import_pandas
+
+        return import_pandas().DataFrame(self._all_columns())
+
+    def _all_columns(self) -> dict[str, NDArray[Any]]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {"": counted(len(self), "peak")}
+        if len(self):
+            facts["panels"] = len(np.unique(self.panel))
+            facts["intensity up to"] = self.intensity.max()
+        return facts
+
+    def _columns(self) -> Columns:
+        return self._all_columns()
 
     @classmethod
     def empty(cls) -> "PeakTable":

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from braggstream.kernels.equivalents import asymmetric_indices, count_equivalents
 from braggstream.model.cell import Centring
 from braggstream.model.errors import UserError
+from braggstream.model.near_names import did_you_mean
 
 GENERATORS: dict[str, tuple[str, ...]] = {
     "1": (),
@@ -146,9 +147,10 @@ def point_group(name: str) -> PointGroup:
     elif name in GENERATORS:
         operators = _closure(GENERATORS[name])
     else:
+        near = did_you_mean(name[:MAX_NAME], GENERATORS)
         raise UserError(
             f"symmetry {name[:MAX_NAME]!r} is no point group: expected one of {' '.join(GENERATORS)},"
-            " or one without _H or _R with _uaa, _uab or _uac for its unique axis"
+            f" or one without _H or _R with _uaa, _uab or _uac for its unique axis{near}"
         )
     operators.flags.writeable = False
     return PointGroup(name, operators)

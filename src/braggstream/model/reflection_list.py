@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
+from braggstream.model.shown import Columns, Shown, counted
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class ReflectionList:
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class ReflectionList(Shown):
     """Merged reflections as columns of equal length, in ascending order of h, then k, then l."""
 
     hkl: NDArray[np.int32]
@@ -31,6 +32,13 @@ class ReflectionList:
 
     def __len__(self) -> int:
         return len(self.intensity)
+
+    def _facts(self) -> dict[str, object]:
+        return {"": counted(len(self), "reflection"), "point group": self.symmetry}
+
+    def _columns(self) -> Columns:
+        h, k, ell = self.hkl.T
+        return {"h": h, "k": k, "l": ell, "I": self.intensity, "SIGI": self.sigma, "nmeas": self.n_measured}
 
     @classmethod
     def of(

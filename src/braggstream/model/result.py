@@ -9,10 +9,11 @@ from braggstream.model.crystal import Crystal
 from braggstream.model.frame import FrameIdentity, HeaderValue
 from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.model.peaks import PeakTable
+from braggstream.model.shown import Columns, Shown
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class FrameResult:
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True, repr=False)
+class FrameResult(Shown):
     """What one frame gave: a chunk of the stream file, before it is text."""
 
     identity: FrameIdentity
@@ -44,3 +45,21 @@ class FrameResult:
     """One line each, for the log."""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds spent, by step."""
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "": f"{self.identity.filename} {self.identity.event}",
+            "serial": self.identity.serial,
+            "hit": "yes" if self.is_hit else "no",
+            "peaks": len(self.peaks),
+            "crystals": len(self.crystals),
+            "indexed by": self.indexed_by,
+        }
+
+    def _columns(self) -> Columns:
+        if not self.crystals:
+            return {}
+        n_reflections = ["-" if each.reflections is None else len(each.reflections) for each in self.crystals]
+        lattices = [f"{each.lattice_type} {each.centring}" for each in self.crystals]
+        cells = [each.cell.text for each in self.crystals]
+        return {"cell": cells, "lattice": lattices, "reflections": n_reflections}

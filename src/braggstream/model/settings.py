@@ -6,10 +6,11 @@ from typing import Literal
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.live_merge_settings import LiveMergeSettings
+from braggstream.model.shown import ShownSettings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameSettings:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class FrameSettings(ShownSettings):
     """How a frame is loaded."""
 
     data_format: str | None = None
@@ -32,8 +33,8 @@ DEFAULT_RADII = (4.0, 5.0, 7.0)
 """Ring radii of peaks and reflections [px]."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PeakSettings:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class PeakSettings(ShownSettings):
     """How peaks are found (`--peaks` and the options of each method)."""
 
     method: str = "zaef"
@@ -84,8 +85,8 @@ class PeakSettings:
     """Where kernels run that can run in both places: `cpu` or `cuda` (`--device`)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FfbidxSettings:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class FfbidxSettings(ShownSettings):
     """Parameters of the known-cell sampling indexer (`--ffbidx-*`; Gasparotto et al. 2024)."""
 
     max_spots: int = 200
@@ -193,8 +194,8 @@ class FelixSettings:
     """[deg]"""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IndexingSettings:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class IndexingSettings(ShownSettings):
     """How lattices are found and judged (`--indexing` and its options)."""
 
     methods: tuple[str, ...] = ("ffbidx",)
@@ -235,8 +236,8 @@ class IndexingSettings:
     """Where kernels run that can run in both places: `cpu` or `cuda` (`--device`)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IntegrationSettings:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class IntegrationSettings(ShownSettings):
     """How reflections are predicted and integrated (`--integration`, `--int-radius`, ...)."""
 
     method: str = "rings"
@@ -283,8 +284,8 @@ class CalibrationSettings:
     """Deepest level of the groups of panels that may move; 0 is the whole detector (`--max-mille-level`)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Settings(ShownSettings):
     """All that the recipe for one frame depends on, besides the geometry."""
 
     frame: FrameSettings = field(default_factory=FrameSettings)

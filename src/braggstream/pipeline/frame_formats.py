@@ -3,6 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from braggstream.formats.announced import announced
 from braggstream.formats.cbf import CbfImage
@@ -85,6 +89,11 @@ class FrameFormats:
         else:
             raw = self._plain(data_format, payload, identity, metadata)
         yield announced(raw, message.origin)
+
+    def of_image(self, image: NDArray[Any], identity: FrameIdentity) -> RawFrame:
+        """Take pixels in memory for a frame."""
+        pixels = np.ascontiguousarray(image)
+        return PlainImage("array's", lambda: pixels, identity=identity, geometry=self._geometry, maps=self._maps)
 
     def close(self) -> None:
         """Close the open file."""

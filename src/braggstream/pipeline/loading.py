@@ -16,7 +16,7 @@ from braggstream.formats.c_numbers import whole_number
 from braggstream.formats.pixel_room import as_writable
 from braggstream.formats.raw import RawFrame, blank_image
 from braggstream.model.errors import FrameError, HeaderError
-from braggstream.model.frame import FileSlot, Frame, HeaderValue, Message
+from braggstream.model.frame import FileSlot, Frame, FrameIdentity, HeaderValue, Message
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FrameSettings
 from braggstream.pipeline.frame_formats import FrameFormats
@@ -49,6 +49,13 @@ class FrameLoader:
         """
         with self._formats.of_message(message) as raw:
             return self._assemble(raw)
+
+    def from_image(self, image: NDArray[Any], identity: FrameIdentity) -> Frame:
+        """Make a frame of pixels in memory, which it shares; raises `FrameError`.
+
+        The frame is valid until the next one is loaded.
+        """
+        return self._assemble(self._formats.of_image(image, identity))
 
     def close(self) -> None:
         """Close the open file."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from braggstream.model.errors import UserError
 from braggstream.model.merge_settings import ChoiceSettings, MergeSettings
+from braggstream.model.near_names import did_you_mean
 from braggstream.model.observations import Observations
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.pipeline.merging import merge_files
@@ -52,7 +53,9 @@ def _settings(symmetry: str, options: dict[str, Any]) -> MergeSettings:
     of_merge = {field.name for field in fields(MergeSettings)} - {"choice", "symmetry"}
     unknown = sorted(options.keys() - of_choice - of_merge)
     if unknown:
-        raise UserError(f"there is no option {unknown[0]}; there are {', '.join(sorted(of_choice | of_merge))}")
+        known = sorted(of_choice | of_merge)
+        near = did_you_mean(unknown[0], known)
+        raise UserError(f"there is no option {unknown[0]}; there are {', '.join(known)}{near}")
     choice = ChoiceSettings(**{name: value for name, value in options.items() if name in of_choice})
     rest = {name: value for name, value in options.items() if name in of_merge}
     return MergeSettings(symmetry=symmetry, choice=choice, **rest)

@@ -25,10 +25,14 @@ HIGH_WATER_MARK = 32
 
 LINGER_MS = 10_000
 END_PATIENCE_S = 10.0
+SERIES_END_PATIENCE_S = 60.0
+"""So long the end of a series is offered: whoever has taken the last frame may be gone."""
 LATE_LIMIT_S = 0.25
 """A sender that has fallen further behind its schedule starts a new schedule instead of catching up."""
 
 POLL_MS = 100
+NOTICE_S = 60.0
+"""After so long without a receiver one line says so; ten times as long until the next one."""
 
 Message = bytes | list[bytes]
 
@@ -67,6 +71,7 @@ class Beamline:
     def __init__(self, settings: BeamlineSettings) -> None:
         self.settings = settings
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._say: Callable[[str], None] = lambda _line: None
         self._socket: Any = self._context.socket(KINDS[settings.socket])
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
@@ -92,13 +97,17 @@ class Beamline:
         should_stop: Callable[[], bool] = lambda: False,
         *,
         series: Series | None = None,
+        say: Callable[[str], None] = lambda _line: None,
     ) -> Sent:
         """Send the frames in turn; returns when all are sent, when nobody takes them, or when told to stop.
 
-        A series has a message before the first frame and one after the last.
+        A series has a message before the first frame and one after the last.  `say` hears that nobody takes frames.
         """
-        if series is not None and not self._tell(series.start(self.settings.n_frames), should_stop):
-            return Sent(n_frames=0, seconds=0.0, is_complete=False)
+        self._say = say
+        if series is not None:
+            start = series.start(self.settings.n_frames)
+            if not (self._wait_for_receiver(should_stop, is_first=True) and self._deliver(start, should_stop)):
+                return Sent(n_frames=0, seconds=0.0, is_complete=False)
         wanted = self.settings.n_frames
         schedule = Schedule(self.settings.rate)
         first = last = 0.0
@@ -116,30 +125,33 @@ class Beamline:
             number += 1
         is_complete = bool(wanted) and number == wanted
         if series is not None:
-            self._tell(series.end(), should_stop, is_first=False)
+            patience = min(self.settings.patience_s, SERIES_END_PATIENCE_S)
+            if self._wait_for_receiver(should_stop, is_first=False, patience_s=patience):
+                self._deliver(series.end(), should_stop, patience_s=patience)
         if is_complete and self.settings.socket == "rep":
             self._wait(zmq.POLLIN, END_PATIENCE_S, should_stop)
         return Sent(n_frames=number, seconds=last - first, is_complete=is_complete)
 
-    def _tell(self, message: Message, should_stop: Callable[[], bool], *, is_first: bool = True) -> bool:
-        """Send the start or the end of a series."""
-        return self._wait_for_receiver(should_stop, is_first=is_first) and self._deliver(message, should_stop)
-
-    def _wait_for_receiver(self, should_stop: Callable[[], bool], *, is_first: bool) -> bool:
+    def _wait_for_receiver(
+        self, should_stop: Callable[[], bool], *, is_first: bool, patience_s: float | None = None
+    ) -> bool:
         """REP: take a request.  PUB: before the first frame, wait for a subscription."""
-        patience = self.settings.patience_s
         if self.settings.socket == "rep" or (self.settings.socket == "pub" and is_first):
+            patience = self.settings.patience_s if patience_s is None else patience_s
             if not self._wait(zmq.POLLIN, patience, should_stop):
                 return False
             self._socket.recv_multipart()
         return True
 
-    def _deliver(self, message: Message, should_stop: Callable[[], bool]) -> bool:
+    def _deliver(
+        self, message: Message, should_stop: Callable[[], bool], *, patience_s: float | None = None
+    ) -> bool:
         """Hand a message to the socket; False where nobody takes it in time."""
         parts = message if isinstance(message, list) else [message]
         if self.settings.socket == "pub":
             parts = [self.settings.tag.encode(), *parts]
-        while self._wait(zmq.POLLOUT, self.settings.patience_s, should_stop):
+        patience = self.settings.patience_s if patience_s is None else patience_s
+        while self._wait(zmq.POLLOUT, patience, should_stop):
             try:
                 self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
             except zmq.Again:
@@ -148,10 +160,14 @@ class Beamline:
         return False
 
     def _wait(self, event: int, patience_s: float, should_stop: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + patience_s
+        began = time.monotonic()
+        deadline, notice_due = began + patience_s, began + NOTICE_S
         while not should_stop() and time.monotonic() < deadline:
             if self._socket.poll(POLL_MS, event):
                 return True
+            if time.monotonic() > notice_due:
+                self._say(f"nobody has taken a frame for {time.monotonic() - began:.0f} s; still waiting")
+                notice_due += 10.0 * NOTICE_S
         return False
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from braggstream.model.constants import HC_EV_ANGSTROM
 from braggstream.model.errors import MissingExtraError, UserError
 from braggstream.simulate.frames import SimulatedFrame, Simulator
-from braggstream.simulate.layout import DataArray
+from braggstream.simulate.layout import DataArray, check_stated
 from braggstream.simulate.payloads import FilePayload, streamed_arrays
 
 CBF_HEADERS = ("Wavelength", "Detector_distance")
@@ -38,6 +38,9 @@ class ImageMaker:
                 f"looks up {', '.join(map(str, wanted))}, which {data_format} frames do not carry",
                 path=simulator.geometry.path,
             )
+        meant = {"eV": photon_energy(simulator), "m": simulator.camera_length}
+        stated = {"Wavelength": simulator.wavelength, "Detector_distance": simulator.camera_length}
+        check_stated(simulator.geometry, stated, meant, f"{data_format} frames")
 
     def encode(self, frame: SimulatedFrame) -> FilePayload:
         """Write the image."""

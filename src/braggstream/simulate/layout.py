@@ -1,7 +1,8 @@
 """Where a geometry file expects the panels and headers of a frame: the arrays that a sender has to fill."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import isclose, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from braggstream.model.errors import UserError
 from braggstream.model.geometry import AxisRole, Geometry, Panel, Quantity
 
 MAX_ARRAY_PIXELS = 1 << 28
+STATED_DIGITS = 1e-4
+"""Relative difference up to which a value that is written with few digits is the same."""
 
 Window = tuple[int | slice, ...]
 
@@ -60,6 +63,34 @@ def header_values(geometry: Geometry, *, energy_ev: float, camera_length: float)
         if quantity is not None and quantity.header is not None:
             values[quantity.header] = number / quantity.factor
     return values
+
+
+def check_stated(geometry: Geometry, stated: Mapping[str, float], meant: Mapping[str, float], what: str) -> None:
+    """Refuse a geometry that takes a value which a format states by itself for another one, in another unit mostly.
+
+    Parameters
+    ----------
+    geometry
+        What looks headers up.
+    stated
+        The values that the format states, by name [m, eV, Å].
+    meant
+        Photon energy and camera length of the simulated frames, under `eV` and `m`.
+    what
+        The frames of that format, for the message.
+    """
+    wanted = ((geometry.wavelength_kind, geometry.beam, "eV"), ("clen", geometry.clen, "m"))
+    for name, quantity, unit in wanted:
+        number = stated.get(quantity.header or "")
+        if number is None or isclose(number * quantity.factor, meant[unit], rel_tol=STATED_DIGITS):
+            continue
+        line, read = f"{name} = {quantity.header}", number * quantity.factor
+        advice = f"; write  {line} {unit}" * isclose(number, meant[unit], rel_tol=STATED_DIGITS)
+        raise UserError(
+            f"{line} {quantity.unit}: {what} state {quantity.header} as {number:g}, which would be read as "
+            f"{read:g} {unit} and not as the {meant[unit]:g} {unit} that is simulated{advice}",
+            path=geometry.path,
+        )
 
 
 def _data_array(geometry: Geometry, path: str) -> DataArray:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from braggstream.model.errors import MissingExtraError
 from braggstream.simulate.frames import SimulatedFrame, Simulator
 from braggstream.simulate.image_payloads import one_image, photon_energy
+from braggstream.simulate.layout import check_stated
 from braggstream.simulate.payloads import FILENAME
 
 SERIES = 1
@@ -53,6 +54,7 @@ class SeriesPayload:
 class SeriesMaker:
     """Makes start, image and end messages; raises `UserError` for a geometry with more than one array."""
 
+    name = ""
     dtype = "<u4"
     channels: tuple[str, ...] = CHANNELS
 
@@ -63,6 +65,8 @@ class SeriesMaker:
         states[simulator.defects.bad] = DEAD
         self.mask = np.choose(self.array.assemble(simulator.detector, states), (1, 2, 0)).astype("<u4")
         """Bits as DECTRIS sets them: 1 where there is no pixel, 2 where it is dead."""
+        meant = {"eV": photon_energy(simulator), "m": simulator.camera_length}
+        check_stated(simulator.geometry, self.stated, meant, f"{self.name} frames")
 
     def encode(self, frame: SimulatedFrame) -> SeriesPayload:
         """Compress the image; the second channel shows half of it, as a higher threshold would."""
@@ -85,14 +89,13 @@ class SeriesMaker:
         simulator, detector = self.simulator, self.simulator.detector
         height, width = self.array.shape
         beam = np.linalg.solve(detector.poses[0, 1:, :2].T, -detector.poses[0, 0, :2])
-        distance = float(detector.poses[0, 0, 2])
         return {
             "beam_center_x": float(beam[0] + detector.min_fs[0]),
             "beam_center_y": float(beam[1] + detector.min_ss[0]),
             "count_time": EXPOSURE,
             "detector_description": "Simulated detector",
             "detector_serial_number": "E-00-0000",
-            "detector_translation": [0.0, 0.0, distance],
+            "detector_translation": [0.0, 0.0, self.distance],
             "frame_time": EXPOSURE,
             "image_size_x": int(width),
             "image_size_y": int(height),
@@ -104,6 +107,29 @@ class SeriesMaker:
             "sensor_material": "Si",
             "sensor_thickness": 4.5e-4,
         }
+
+    @property
+    def stated(self) -> dict[str, float]:
+        """The numbers of a start message about beam and distance, under the names of all versions [m, eV, Å]."""
+        found = self.values
+        return {
+            "incident_energy": found["incident_energy"],
+            "photon_energy": found["incident_energy"],
+            "incident_wavelength": found["incident_wavelength"],
+            "wavelength": found["incident_wavelength"],
+            "detector_distance": self.distance,
+            "detector_translation/2": self.distance,
+        }
+
+    @property
+    def distance(self) -> float:
+        """From the sample to the detector along the beam [m]."""
+        return float(self.simulator.detector.poses[0, 0, 2])
+
+    def own_headers(self, frame: SimulatedFrame) -> dict[str, float]:
+        """Headers of a frame that the start message does not state just so."""
+        stated = self.stated
+        return {name: value for name, value in frame.headers.items() if value != stated.get(name)}
 
     def start(self, n_frames: int) -> Message:
         """Make the start message."""
@@ -121,6 +147,7 @@ class SeriesMaker:
 class CborMaker(SeriesMaker):
     """Stream version 2."""
 
+    name = "dectris2"
     compression = "bslz4"
 
     def __init__(self, simulator: Simulator) -> None:
@@ -156,7 +183,7 @@ class CborMaker(SeriesMaker):
                 "real_time": [int(EXPOSURE * TICKS), TICKS],
                 "start_time": [int(number * EXPOSURE * TICKS), TICKS],
                 "stop_time": [int((number + 1) * EXPOSURE * TICKS), TICKS],
-                "user_data": dict(frame.headers),
+                "user_data": self.own_headers(frame),
                 "data": {name: self._typed(tag, data, self.array.shape, 4) for name, data in arrays.items()},
                 **self.more(frame),
             },
@@ -183,6 +210,7 @@ class CborMaker(SeriesMaker):
 class JungfraujochMaker(CborMaker):
     """Jungfraujoch's image stream: signed pixels, one channel, spots in the image message."""
 
+    name = "jungfraujoch"
     dtype = "<i4"
     channels = ("default",)
 
@@ -195,8 +223,13 @@ class JungfraujochMaker(CborMaker):
     def values(self) -> dict[str, Any]:
         """What a start message says."""
         found = super().values
-        found["detector_distance"] = found.pop("detector_translation")[2]
-        return found | {"magic_number": MAGIC, "error_value": self.no_data, "file_prefix": FILENAME}
+        del found["detector_translation"]
+        return found | {
+            "detector_distance": self.distance,
+            "magic_number": MAGIC,
+            "error_value": self.no_data,
+            "file_prefix": FILENAME,
+        }
 
     def more(self, frame: SimulatedFrame) -> dict[str, Any]:
         """Give the strong spots."""
@@ -210,6 +243,7 @@ class JungfraujochMaker(CborMaker):
 class JsonMaker(SeriesMaker):
     """Stream version 1: several parts, JSON before each block of bytes."""
 
+    name = "dectris1"
     channels = CHANNELS[:1]
 
     def start(self, n_frames: int) -> list[bytes]:
@@ -224,7 +258,7 @@ class JsonMaker(SeriesMaker):
             "count_time": EXPOSURE,
             "countrate_correction_count_cutoff": SATURATION,
             "description": found["detector_description"],
-            "detector_distance": found["detector_translation"][2],
+            "detector_distance": self.distance,
             "nimages": n_frames,
             "ntrigger": 1,
             "photon_energy": found["incident_energy"],
@@ -250,7 +284,7 @@ class JsonMaker(SeriesMaker):
             _json(told | {"size": len(data)}),
             data,
             _json(times | {"real_time": int(EXPOSURE * 1e9)}),
-            _json(frame.headers),
+            _json(self.own_headers(frame)),
         ]
 
     def end(self) -> list[bytes]:

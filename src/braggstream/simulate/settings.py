@@ -1,6 +1,7 @@
 """What is simulated: the sample, its diffraction, the detector's behaviour, and the beamline that sends it."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 
@@ -99,5 +100,5 @@ class BeamlineSettings:
     """Frames to send; 0 = until stopped."""
     tag: str = "ondaframedata"
     """First part of each PUB message."""
-    patience_s: float = 60.0
-    """The sender gives up when nobody has taken a frame for so long [s]."""
+    patience_s: float = inf
+    """The sender gives up when nobody has taken a frame for so long [s]; a receiver may compile for minutes."""

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from braggstream.kernels.partiality import GGPM, OFFSET, UNITY, XSPHERE, record_parts
 from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
+from braggstream.model.near_names import expected_one_of
 from braggstream.steps.pairing import pack_beam
 
 MODELS = {"unity": UNITY, "ggpm": GGPM, "offset": OFFSET, "xsphere": XSPHERE}
@@ -54,7 +55,7 @@ def partialities(
     if model == RANDOM:
         return random_parts(hkl, serial)
     if model not in MODELS:
-        raise UserError(f"--model={model}: expected one of {', '.join([*MODELS, RANDOM])}")
+        raise UserError(f"--model={model}: {expected_one_of(model, [*MODELS, RANDOM])}")
     q = hkl.astype(np.float64) @ np.ascontiguousarray(crystal.reciprocal_axes)
     beam = pack_beam(wavelength, max(bandwidth, LEAST_BANDWIDTH), crystal.profile_radius)
     parts = np.empty(len(hkl))

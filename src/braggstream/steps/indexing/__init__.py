@@ -4,11 +4,13 @@ A method is one module and one line in `INDEXERS`.  Importing this package loads
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.cell import read_cell
 from braggstream.model.cell import UnitCell
 from braggstream.model.settings import FfbidxSettings, IndexingSettings
 from braggstream.steps.indexing.methods import INDEXERS, check_means, check_methods
@@ -44,7 +46,7 @@ def make_lattice_finder(settings: IndexingSettings) -> LatticeFinder:
 
 
 def index_q(
-    q: NDArray[np.float64], target_cell: UnitCell, settings: FfbidxSettings | None = None
+    q: NDArray[np.float64], target_cell: UnitCell | str | Path, settings: FfbidxSettings | None = None
 ) -> list[NDArray[np.float64]]:
     """Find a known lattice in scattering vectors, without refinement and without judging it.
 
@@ -52,8 +54,8 @@ def index_q(
     ----------
     q : float64[n, 3]
         Scattering vectors, no 2 pi, strongest first [Å⁻¹].
-    target_cell : UnitCell
-        The cell that is expected.
+    target_cell : UnitCell or path
+        The cell that is expected, or its file.
     settings : FfbidxSettings, optional
         Parameters of the search.
 
@@ -71,6 +73,8 @@ def index_q(
     from braggstream.steps.indexing.ffbidx import make_indexer
     from braggstream.steps.indexing.indexer import candidate
 
+    if not isinstance(target_cell, UnitCell):
+        target_cell = read_cell(target_cell)
     chosen = IndexingSettings(target_cell=target_cell, ffbidx=settings or FfbidxSettings())
     nearest = CellCheck(target_cell, chosen.tolerance)
     lattices = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braggstream.model.errors import UserError
+from braggstream.model.near_names import did_you_mean
 from braggstream.model.settings import IndexingSettings
 from braggstream.steps.registry import make
 
@@ -157,7 +158,8 @@ def _check_name(name: str) -> None:
         raise UserError(
             f"--indexing: {name} is a method of CrystFEL that is not built here; there are {_available()}"
         )
-    raise UserError(f"--indexing: unknown method '{name}'; there are {_available()}")
+    near = did_you_mean(name, [*INDEXERS, NO_INDEXING])
+    raise UserError(f"--indexing: unknown method '{name}'; there are {_available()}{near}")
 
 
 def _check_solutions_file(path: str | None) -> None:

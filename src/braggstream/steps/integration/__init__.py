@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from braggstream.model.crystal import Crystal
 from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame
+from braggstream.model.near_names import expected_one_of
 from braggstream.model.settings import IntegrationSettings
 from braggstream.steps.registry import make
 
@@ -30,6 +31,6 @@ INTEGRATORS: Mapping[str, str] = {
 def make_integrator(settings: IntegrationSettings) -> Integrator:
     """Make the integrator that the user chose; raises `UserError` where there is none."""
     if settings.method not in INTEGRATORS:
-        raise UserError(f"--integration={settings.method}: expected one of {', '.join(INTEGRATORS)}")
+        raise UserError(f"--integration={settings.method}: {expected_one_of(settings.method, INTEGRATORS)}")
     integrator: Integrator = make(INTEGRATORS[settings.method], settings)
     return integrator

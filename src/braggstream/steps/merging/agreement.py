@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.model.errors import UserError
+from braggstream.model.near_names import expected_one_of
 from braggstream.steps.merging import figures
 from braggstream.steps.merging.comparison import BijvoetPairs, MatchedLists
 from braggstream.steps.merging.shells import Shells
@@ -53,7 +54,7 @@ def figure_of_merit(name: str) -> FigureOfMerit:
     for figure in FIGURES.values():
         if figure.name.lower() == wanted:
             return figure
-    raise UserError(f"there is no figure of merit '{name}': expected one of {', '.join(FIGURES)}")
+    raise UserError(f"there is no figure of merit '{name}': {expected_one_of(name, FIGURES)}")
 
 
 def agreement(figure: FigureOfMerit, pairs: MatchedLists | BijvoetPairs, shells: Shells) -> Agreement:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.model.errors import UserError
+from braggstream.model.near_names import did_you_mean
 from braggstream.steps.merging.figures import half_set_figures
 from braggstream.steps.merging.live_figures import FigureLimits, PossibleReflections, pairs_between
 from braggstream.steps.merging.live_merge import LiveMerge
@@ -41,6 +42,7 @@ _GOAL = re.compile(
     r"(cc12|completeness|multiplicity)\s*>=?\s*([0-9.]+)\s*%?\s*@\s*(?:(inf|[0-9.]+)\s*-\s*)?([0-9.]+)\s*A?",
     re.IGNORECASE | re.ASCII,
 )
+FIGURES = ("cc12", "completeness", "multiplicity")
 EXPECTED = (
     "expected FIGURE>VALUE@RESOLUTION, such as cc12>0.9@2.0A, completeness>95@2.0A or multiplicity>10@30-2.0A"
 )
@@ -64,7 +66,9 @@ def parse_goal(text: str) -> Goal:
     """Read a goal such as `cc12>0.9@2.0A`; raises `UserError`."""
     match = _GOAL.fullmatch(text.strip())
     if match is None:
-        raise UserError(f"--goal={text[:60]}: {EXPECTED}")
+        figure = text.partition(">")[0].strip()[:60]
+        near = "" if figure.lower() in FIGURES else did_you_mean(figure, FIGURES)
+        raise UserError(f"--goal={text[:60]}: {EXPECTED}{near}")
     try:
         figure, value, d_high = match[1].lower(), float(match[2]), float(match[4])
         d_low = None if match[3] is None else float(match[3])

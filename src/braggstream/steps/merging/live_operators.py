@@ -5,9 +5,8 @@ from numpy.typing import NDArray
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.index_operators import ambiguity_operators, parse_operators
+from braggstream.model.live_merge_settings import AUTO, OFF
 from braggstream.model.point_group import PointGroup, point_group
-
-AUTO, OFF = "auto", "off"
 
 ROTATIONS = {
     "-1": "1",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame
+from braggstream.model.near_names import expected_one_of
 from braggstream.model.peaks import PeakTable
 from braggstream.model.settings import PeakSettings
 from braggstream.steps.device import CUDA
@@ -37,7 +38,7 @@ CUDA_PEAK_METHODS: Mapping[str, str] = {
 def check_peak_method(name: str) -> None:
     """Raise `UserError` where there is no such method."""
     if name not in PEAK_METHODS:
-        raise UserError(f"--peaks={name}: expected one of {', '.join(PEAK_METHODS)}")
+        raise UserError(f"--peaks={name}: {expected_one_of(name, PEAK_METHODS)}")
 
 
 def make_peak_finder(settings: PeakSettings) -> PeakFinder:

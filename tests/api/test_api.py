@@ -10,34 +10,10 @@ import numpy as np
 import pytest
 
 import braggstream as bs
-from braggstream.cli.main import main
 from braggstream.model.constants import photon_energy_of
 from session_fakes.senders import Pusher
 
-TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial" / "python.md"
-
-
-@pytest.fixture(scope="module")
-def stills(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("notebook")
-    assert main(["simulate", "--examples", str(folder)]) == 0
-    for new, old in (("x.geom", "megapixel.geom"), ("x.cell", "tetragonal.cell")):
-        (folder / old).rename(folder / new)
-    words = ["simulate", "-o", "frames.h5", "-g", "x.geom", "-p", "x.cell", "-n", "4", "--hit-fraction", "1"]
-    done = subprocess.run([sys.executable, "-m", "braggstream", *words], cwd=folder, check=False)
-    assert done.returncode == 0
-    (folder / "frames.lst").write_text(f"{folder}/frames.h5\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def geometry(stills):
-    return bs.load_geometry(stills / "x.geom")
-
-
-@pytest.fixture(scope="module")
-def cell(stills):
-    return bs.load_cell(stills / "x.cell")
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "python.md"
 
 
 def test_frames_to_crystals_to_a_stream_file_and_back(stills, geometry, cell, tmp_path):
