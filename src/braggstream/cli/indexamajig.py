@@ -27,6 +27,7 @@ from braggstream.model.settings import (
     SourceSettings,
     ZmqSourceSettings,
 )
+from braggstream.pipeline.setup_overview import overview
 from braggstream.run.begun_source import BegunSource, begin_series
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
@@ -64,6 +65,7 @@ def run(words: Sequence[str]) -> int:
         session = understand_options(words, options)
         for notice in session.geometry.notices:
             say(notice)
+        say(*overview(session.geometry, session.settings))
         _say_cell(session.settings.indexing)
         if options["harvest_file"] is not None:
             write_harvest(options, session.settings)
