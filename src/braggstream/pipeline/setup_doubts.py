@@ -207,8 +207,8 @@ def _missed_regions(geometry: Geometry, detector: Detector, places: StatementPla
             continue
         if not any(_covers(region, detector, panel) for panel in range(detector.n_panels)):
             yield (
-                f"{places.of('min_x', owner=region.name)}: bad region {region.name} covers no pixel: its bounds are "
-                "in pixels from the beam"
+                f"{places.of('min_x', owner=region.name)}: bad region {region.name} covers no pixel: its bounds "
+                "are in pixels from the beam"
             )
 
 
