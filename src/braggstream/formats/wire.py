@@ -170,6 +170,11 @@ class EndOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="end"):
 class CompilingNote(_Message, frozen=True, kw_only=True, array_like=True, tag="compiling"):
     """Kernels are not in the cache and are being compiled."""
 
+    n_ready: int
+    """Modules of kernels that are ready..."""
+    n_all: int
+    """...of so many."""
+
 
 class WarmNote(_Message, frozen=True, kw_only=True, array_like=True, tag="warmed"):
     """Kernels are ready, or cannot be."""

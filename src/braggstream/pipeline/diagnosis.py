@@ -74,6 +74,20 @@ def diagnose(
     return list(dict.fromkeys(lines))
 
 
+def diagnose_hits(geometry: Geometry, settings: Settings, frames: Sequence[SampledFrame]) -> list[str]:
+    """Diagnose a few frames of which none is indexed, however few they are; gives lines for the user."""
+    hits = [each for each in frames if each.is_hit]
+    counts = SessionCounts(n_processed=len(frames), n_hits=len(hits), n_indexed=0)
+    if not hits:
+        return list(_of_no_hits(settings.peaks, counts, frames))
+    lines = list(_of_all_hits(settings.peaks, counts, frames)) if len(hits) == len(frames) else []
+    if settings.indexing.methods != (NO_INDEXING,):
+        from braggstream.pipeline.lattice_diagnosis import of_no_lattices
+
+        lines += of_no_lattices(geometry, settings, counts, hits)
+    return lines
+
+
 def _of_no_hits(peaks: PeakSettings, counts: SessionCounts, frames: Sequence[SampledFrame]) -> Iterator[str]:
     start = f"No hits in {counts.n_processed} frames"
     most = max((each.sample.n_peaks for each in frames), default=0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.constants import photon_energy_of
@@ -51,6 +52,7 @@ LENGTH_FACTORS = (1.1, 0.9, 1.05, 0.95, 1.2, 0.8, 0.85, 1.15, 1.5, 0.67, 2.0, 0.
 SAME_SHAPE = (3.0, 3.0, 3.0, 2.0, 2.0, 2.0)
 """A cell that agrees with the expected one so well, but for its size, is that cell."""
 
+FloatArray = NDArray[np.float64]
 Attempt = Callable[[], "Remedy | None"]
 
 
@@ -72,10 +74,10 @@ def of_no_lattices(
     for doubt in doubts:
         return [f"{rate}.  Likely cause: {doubt}."]
     trials = _Trials(geometry, settings, frames)
-    if trials.n_hits < FEWEST_INDEXED:
+    if trials.n_hits < min(FEWEST_INDEXED, len(frames)):
         return [] if counts.n_indexed else [_of_few_peaks(rate, frames)]
     n_before = sum(each.is_indexed for each in trials.frames)
-    least = max(FEWEST_INDEXED, LEAST_PART * trials.n_hits, LEAST_GAIN * n_before)
+    least = max(trials.fewest, LEAST_PART * trials.n_hits, LEAST_GAIN * n_before)
     best: Remedy | None = None
     for attempt in trials.attempts():
         remedy = attempt()
@@ -86,7 +88,7 @@ def of_no_lattices(
     if best is not None:
         return [
             f"{rate}.  Likely cause: {best.cause}.",
-            f"Without that {best.n_indexed} of {trials.n_hits} sampled hits are indexed.  Try {best.advice}.",
+            f"With that put right {best.n_indexed} of {trials.n_hits} sampled hits index.  Try {best.advice}.",
         ]
     return [] if counts.n_indexed else [_of_nothing_found(rate, trials)]
 
@@ -121,6 +123,7 @@ class _Trials:
         self._spots = [self._view(each.sample, _best_peaks(each.sample)) for each in self.frames]
         self._finder = make_lattice_finder(_plain(self._target))
         self.n_hits = len(self.frames)
+        self.fewest = min(FEWEST_INDEXED, max(self.n_hits, 1))
 
     def attempts(self) -> Iterator[Attempt]:
         """Give what might help, likely causes first; of two that help as much the first one counts."""
@@ -166,16 +169,18 @@ class _Trials:
         """The detector elsewhere in x and y, where crystals agree on that."""
         find = OffsetFinder(_plain(self._target), most_off_px=REACH_PX)
         consensus = OffsetConsensus(self._pixel)
+        offset: FloatArray | None = None
         for view in self._spots:
             for estimate in find((), view):
                 consensus.add(estimate)
+                offset = estimate.offset
         best = consensus.best()
-        if best is None or best.n_agreeing < FEWEST_INDEXED:
+        if self.n_hits >= FEWEST_INDEXED:
+            offset = None if best is None or best.n_agreeing < FEWEST_INDEXED else best.offset
+        if offset is None or np.hypot(*offset[:2]) < LEAST_OFF_PX * self._pixel:
             return None
-        x, y = (best.offset[:2] / self._pixel).tolist()
-        if np.hypot(x, y) < LEAST_OFF_PX:
-            return None
-        dx, dy = best.offset[:2].tolist()
+        dx, dy = offset[:2].tolist()
+        x, y = dx / self._pixel, dy / self._pixel
         n_indexed = self._n_indexed(self._moved(lambda seen: _shifted(seen, dx, dy)))
         return Remedy(
             n_indexed=n_indexed,
@@ -197,7 +202,7 @@ class _Trials:
         for view in self._spots:
             for crystal in without_cell(view).crystals:
                 clusters.add(crystal.reciprocal_axes, crystal.centring)
-        found = clusters.found_cells(FEWEST_INDEXED)
+        found = clusters.found_cells(self.fewest)
         if not found or _has_same_shape(found[0].cell, self._target):
             return None
         finder = make_lattice_finder(_plain(found[0].cell))
@@ -217,7 +222,7 @@ class _Trials:
                 best, n_best = factor, n
             if n_best >= ENOUGH * self.n_hits:
                 break
-        if n_best < FEWEST_INDEXED:
+        if n_best < self.fewest:
             return None
         best *= self._length_correction(self._moved(_nearer(best)))
         n_indexed = self._n_indexed(self._moved(_nearer(best)))

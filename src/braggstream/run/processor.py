@@ -41,8 +41,8 @@ class Processor(Protocol):
     usual_pixel_types: tuple[str, ...]
     """Types to be ready for before the first frame."""
 
-    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
-        """Get ready for frames of these types; `after_each` is called now and then."""
+    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[int, int], None]) -> None:
+        """Get ready for frames of these types; `after_each` hears how many modules of how many are ready."""
         ...
 
     def begin_work(self, worker: int) -> None:
@@ -137,7 +137,7 @@ class FrameProcessor:
         self._loader.close()
         self._equip(adjustments, moved_geometry(self._setup.geometry, adjustments.offset), settings)
 
-    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
+    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[int, int], None]) -> None:
         """Compile or load the kernels for these types."""
         from braggstream.kernels.warm import warm_up
 
