@@ -38,9 +38,9 @@ def complaints(counts: SessionCounts, settings: Settings) -> tuple[str, ...]:
     if counts.n_hits == 0:
         return ("no hits",)
     is_indexing = settings.indexing.methods != (NO_INDEXING,)
-    goes_well = counts.n_indexed >= GOOD_PART * counts.n_hits
+    goes_well = is_indexing and counts.n_indexed >= GOOD_PART * counts.n_hits
     found = []
-    if counts.n_hits == counts.n_processed and (settings.peaks.min_peaks <= 0 or (is_indexing and not goes_well)):
+    if counts.n_hits == counts.n_processed and (settings.peaks.min_peaks <= 0 or not goes_well):
         found.append("all hits")
     if is_indexing and not goes_well and counts.n_hits >= MIN_HITS:
         found.append("no lattices")

@@ -8,6 +8,7 @@ On standard input the order and the set-up, on standard output a line for each t
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from braggstream.formats.wire import Setup, decode_diagnosis, encode_diagnosis
 from braggstream.pipeline.diagnosis import diagnose
@@ -21,7 +22,7 @@ POLITENESS = 10
 def order_of(setup: Setup, counts: SessionCounts, frames: Sequence[SampledFrame]) -> bytes:
     """Write what `main` reads."""
     return encode_diagnosis(
-        setup,
+        replace(setup, geometry=replace(setup.geometry, _cache={})),
         (counts.n_processed, counts.n_hits, counts.n_indexed),
         [(each.sample, each.is_hit, each.is_indexed) for each in frames],
     )
