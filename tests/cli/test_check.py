@@ -80,9 +80,10 @@ def test_a_session_says_why(still_set, tmp_path, wrong):
     geometry.write_text(still_set.geometry.read_text())
     cell.write_text(still_set.cell.read_text())
     if wrong == "clen":
-        geometry.write_text(re.sub(r"clen = (\S+) .*", r"clen = \1 m", geometry.read_text()))
+        geometry.write_text(re.sub(r"^clen = .*", "clen = 80", geometry.read_text(), flags=re.MULTILINE))
     elif wrong == "cell":
-        cell.write_text(re.sub(r"^c = .*", "c = 57.1 A", cell.read_text(), flags=re.MULTILINE))
+        for axis, length in (("a", 61), ("b", 61), ("c", 49)):
+            cell.write_text(re.sub(rf"^{axis} = .*", f"{axis} = {length} A", cell.read_text(), flags=re.MULTILINE))
     summary = tmp_path / "x.json"
     done = indexamajig("-i", still_set.list, "-g", geometry, "-p", cell, "-o", tmp_path / "o.stream", *PF8,
                        f"--json-summary={summary}", timeout=500)  # fmt: skip

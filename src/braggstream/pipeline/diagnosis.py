@@ -27,6 +27,8 @@ GOOD_PART = 0.5
 """A session that indexes so large a part of its hits goes well."""
 LEAST_HITS = 0.02
 """Part of the frames that another search has to find spots in, to be worth a word."""
+SUPPLIED = ("hdf5", "cxi", "msgpack")
+"""Methods whose peaks come with the frames."""
 TOO_MANY = 3.0
 """Peaks in excess of spots by this factor are noise."""
 
@@ -96,11 +98,13 @@ def _of_no_hits(peaks: PeakSettings, counts: SessionCounts, frames: Sequence[Sam
         return
     if not frames:
         return
-    if peaks.min_peaks > FEWEST_SPOTS and most >= FEWEST_SPOTS:
+    most_spots = max((each.sample.n_spots for each in frames), default=0)
+    if peaks.min_peaks > FEWEST_SPOTS and most >= max(FEWEST_SPOTS, GOOD_PART * most_spots):
         yield (
             f"{start}: --min-peaks={peaks.min_peaks}, but no sampled frame has more than {most} peaks.  "
             f"Try --min-peaks={max(FEWEST_SPOTS, most // 2)}."
         )
+        return
     levels = typical_levels(frames)
     with_spots = [each.sample for each in frames if each.sample.n_spots >= FEWEST_SPOTS]
     if len(with_spots) > LEAST_HITS * len(frames) and levels is not None:
@@ -111,10 +115,10 @@ def _of_no_hits(peaks: PeakSettings, counts: SessionCounts, frames: Sequence[Sam
             f"With --peaks=peakfinder8 --threshold={threshold:g} --min-snr=5, {len(with_spots)} of {len(frames)} "
             f"sampled frames have some {n_spots} peaks: try that."
         )
-    elif most < FEWEST_SPOTS and levels is not None:
-        yield f"{start}.  {_of_blank_frames(levels, frames)}"
-    elif most < FEWEST_SPOTS and peaks.method in ("hdf5", "cxi", "msgpack"):
+    elif peaks.method in SUPPLIED:
         yield f"{start}: the peak lists that come with the frames have {most} peaks at most.  Is peak_list right?"
+    elif levels is not None:
+        yield f"{start}.  {_of_blank_frames(levels, frames)}"
 
 
 def _of_blank_frames(levels: PixelLevels, frames: Sequence[SampledFrame]) -> str:
@@ -123,11 +127,11 @@ def _of_blank_frames(levels: PixelLevels, frames: Sequence[SampledFrame]) -> str
             "Likely cause: no pixel of the sampled frames is above 0: is the shutter open, is `data` in the "
             "geometry the right array?"
         )
-    what = "blank frames" if any(each.sample.n_spots >= 0 for each in frames) else "no peaks in them"
+    if all(each.sample.n_spots < 0 for each in frames):
+        return f"Their background is {told(levels)}: does the threshold suit it?  Look: braggstream check."
     return (
-        f"Likely cause: {what}.  Their background is {told(levels)}, the highest of some thousand pixels "
-        f"{levels.highest:.3g}; peakfinder8 finds no spots in {len(frames)} sampled frames with a lower threshold "
-        "either: are there crystals, beam, and a mask that leaves spots in?"
+        f"Likely cause: blank frames.  Background {told(levels)}; with a threshold that suits it peakfinder8 finds "
+        f"no spots either in {len(frames)} sampled frames: is there beam on crystals, does the mask leave spots in?"
     )
 
 

@@ -32,6 +32,8 @@ MOST_KEPT = 40
 """Samples kept of hits, and of other frames: the last ones."""
 MOST_S = 90.0
 """A diagnosis that takes longer is given up; kernels may have to be compiled for it [s]."""
+AFTER_SIGNAL_S = 10.0
+"""Where the user has ended the session it is waited for no longer than this [s]."""
 LOOKED_AFTER_S = 0.5
 """While a diagnosis runs it is looked after so often [s]."""
 PATIENCE_S = 2.0
@@ -103,16 +105,18 @@ class DiagnosisWatcher(Watcher):
     def _begin(self) -> None:
         """Begin a diagnosis if anything is wrong; the same again is told again, and not looked for."""
         wrong = complaints(self._counts, self._setup.settings)
-        if not wrong:
+        samples = [*self._others, *self._hits]
+        if not wrong or not samples:
             self._told = ((), [])
             return
-        self._running = _Diagnosis(wrong, order_of(self._setup, self._counts, [*self._others, *self._hits]))
+        self._running = _Diagnosis(wrong, order_of(self._setup, self._counts, samples))
 
     def _wait(self, running: "_Diagnosis") -> None:
         """Wait for a diagnosis at the end of the session; a signal ends that."""
         n_signals, is_told = self._stop.n_received, False
         started = monotonic()
-        while not running.is_over and self._stop.n_received == n_signals:
+        until = started + (AFTER_SIGNAL_S if n_signals else MOST_S)
+        while not running.is_over and self._stop.n_received == n_signals and monotonic() < until:
             select.select([], [], [], 0.02)
             if not is_told and monotonic() - started > PATIENCE_S:
                 is_told = True
@@ -151,7 +155,11 @@ class _Diagnosis:
     @property
     def is_over(self) -> bool:
         """Whether it has ended, or takes too long."""
-        return self._process.poll() is not None or monotonic() > self._until
+        return self._process.poll() is not None or self._is_late
+
+    @property
+    def _is_late(self) -> bool:
+        return monotonic() > self._until
 
     def lines(self) -> list[str]:
         """Give what it has found out, and end it."""
@@ -159,7 +167,9 @@ class _Diagnosis:
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
-                return []
+                return (
+                    [f"The likely cause of what is wrong was not found in {MOST_S:g} s."] if self._is_late else []
+                )
             if self._process.returncode:
                 reason = (_read(self._errors) or ["it was killed"])[-1]
                 return [f"The likely cause of what is wrong could not be looked for: {reason}"]
