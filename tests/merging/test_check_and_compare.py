@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from braggstream.cli.compare_hkl import overall_line
 from braggstream.cli.main import console_script, main
 from braggstream.formats.cell import read_cell, write_cell
 from braggstream.formats.hkl import read_hkl, write_hkl
 from braggstream.model.point_group import point_group
 from braggstream.model.reflection_list import ReflectionList
+from braggstream.steps.merging.agreement import FIGURES, Agreement
 from braggstream.steps.merging.list_check import select_reflections
+from braggstream.steps.merging.shells import Shells
 from braggstream.steps.merging.wilson import wilson_plot
 from merging.test_figures_of_merit import TETRAGONAL, made_list
 
@@ -80,6 +83,19 @@ def test_limits_in_either_unit(made):
         table = np.loadtxt(made / "shells.dat", skiprows=1)
         assert (table[0, 9], table[-1, 10]) == (1.0, 2.5)
         assert np.all(table[:, 3] == 100.0)
+
+
+@pytest.mark.parametrize("fom", ["Rsplit", "R2", "Rano", "d1sig"])
+def test_a_percentage_of_nothing_is_none(fom):
+    nothing = Agreement(
+        figure=FIGURES[fom],
+        shells=Shells(np.array([0.1, 0.2])),
+        values=np.array([np.nan]),
+        overall=np.nan,
+        n_pairs=np.zeros(1, np.int64),
+    )
+    line = overall_line(nothing)
+    assert "nan" not in line and line.endswith("= - (too few reflections)")
 
 
 def test_other_tests_write_their_tables(made, capsys):

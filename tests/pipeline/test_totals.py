@@ -48,7 +48,7 @@ def test_every_received_frame_is_in_one_row(outcomes, n_open):
 def test_wording_of_the_lines():
     ledger = Ledger()
     assert ledger.status_line(0.0) == (
-        "0 images processed, 0 hits (nan%), 0 indexable (nan% of hits, nan% overall), 0 crystals, 0.0 images/sec."
+        "0 images processed, 0 hits (0.0%), 0 indexable (0.0% of hits, 0.0% overall), 0 crystals, 0.0 images/sec."
     )
     for settled in [outcome(is_hit=True, n_crystals=2), outcome(is_hit=True), outcome(), outcome("skipped")]:
         ledger.settle(settled)

@@ -179,7 +179,7 @@ def test_signal_during_start(tmp_path):
         server = eventually(session.fork_server)
         session.send(signal.SIGTERM)
         assert session.wait() == 0
-        assert "Final: 0 images processed, 0 hits (nan%)" in session.text
+        assert "Final: 0 images processed, 0 hits (0.0%)" in session.text
         assert not is_running(server)
 
 

@@ -32,8 +32,8 @@ def test_pixel_kernels_are_called_for_each_type(monkeypatch):
 
     modules = [SimpleNamespace(warm_up=plain), SimpleNamespace(warm_up=with_pixels)]
     monkeypatch.setattr(warm, "kernels_in_use", lambda _device: modules)
-    warm.warm_up(["int32", "uint16"], after_each=lambda: calls.append("."))
-    assert calls == ["plain", ".", np.dtype("int32"), np.dtype("uint16"), "."]
+    warm.warm_up(["int32", "uint16"], after_each=lambda *done: calls.append(done))
+    assert calls == ["plain", (1, 2), np.dtype("int32"), np.dtype("uint16"), (2, 2)]
 
 
 # One process a setting: what has been imported by other tests would count as in use.
@@ -54,7 +54,7 @@ settings = Settings(
 geometry = read_geometry(f"{folder}/megapixel.geom")
 output = OutputSettings(stream_file="")
 processor = FrameProcessor(Setup(processor="", geometry=geometry, settings=settings, output=output))
-processor.warm_up([chosen["pixels"]], lambda: None)
+processor.warm_up([chosen["pixels"]], lambda *_: None)
 
 from braggstream.kernels import _jit
 from braggstream.kernels.warm import kernels_in_use

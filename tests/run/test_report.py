@@ -45,7 +45,7 @@ def test_progress_bar_in_a_terminal_only():
             stream.getvalue()
             .splitlines()[-2]
             .endswith(
-                "Final: 1 images processed, 0 hits (0.0%), 0 indexable (nan% of hits, 0.0% overall), 0 crystals."
+                "Final: 1 images processed, 0 hits (0.0%), 0 indexable (0.0% of hits, 0.0% overall), 0 crystals."
             )
         )
 

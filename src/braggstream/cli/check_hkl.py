@@ -105,7 +105,10 @@ def _overall_lines(check: ListCheck, selected: SelectedReflections) -> Iterator[
     yield f"{len(selected)} reflections in total, of {counts.n_possible[-1]} possible"
     yield f"Overall <snr> = {counts.snr[-1]:f}"
     yield f"Overall redundancy = {counts.redundancy[-1]:f} measurements/unique reflection"
-    yield f"Overall completeness = {100.0 * counts.completeness[-1]:f} %"
+    if counts.n_possible[-1]:
+        yield f"Overall completeness = {100.0 * counts.completeness[-1]:f} %"
+    else:
+        yield "Overall completeness = - (no reflection is possible in this range)"
 
 
 def _wilson_table(plot: WilsonPlot) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from math import isnan
 from typing import Any
 
 from braggstream.cli.figure_options import (
@@ -122,7 +123,9 @@ def agreement_table(found: Agreement) -> Iterator[str]:
 
 
 def overall_line(found: Agreement) -> str:
-    """Tell the overall value, as scripts look for it."""
+    """Tell the overall value, as scripts look for it; without reflections in common there is no percentage."""
+    if isnan(found.overall) and found.figure.is_percentage:
+        return found.figure.overall.partition("=")[0] + "= - (too few reflections)"
     return found.figure.overall % (100.0 * found.overall if found.figure.is_percentage else found.overall)
 
 

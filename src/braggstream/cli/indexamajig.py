@@ -1,7 +1,7 @@
 """`indexamajig`: options to settings, in the order in which CrystFEL checks them, then the run."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from braggstream.model.settings import (
     SourceSettings,
     ZmqSourceSettings,
 )
+from braggstream.pipeline.setup_overview import overview
 from braggstream.run.begun_source import BegunSource, begin_series
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
@@ -64,7 +65,8 @@ def run(words: Sequence[str]) -> int:
         session = understand_options(words, options)
         for notice in session.geometry.notices:
             say(notice)
-        _say_cell(session.settings.indexing)
+        say(*overview(session.geometry, session.settings))
+        say(*cell_lines(session.settings.indexing))
         if options["harvest_file"] is not None:
             write_harvest(options, session.settings)
         record = Provenance(words, options)
@@ -161,17 +163,17 @@ def _when_behind(options: dict[str, Any]) -> Literal["wait", "sample"]:
     return "sample" if chosen == "sample" else "wait"
 
 
-def _say_cell(indexing: IndexingSettings) -> None:
+def cell_lines(indexing: IndexingSettings) -> Iterator[str]:
     """Tell how the target cell was understood, and what will be done with it."""
     cell = indexing.target_cell
     if cell is None:
-        say("No target unit cell.")
+        yield "No target unit cell."
     else:
         unique = f", unique axis {cell.unique_axis}" if cell.lattice_type in HAS_UNIQUE_AXIS else ""
         lengths = " ".join(f"{length:.2f}" for length in cell.parameters[:3])
         angles = " ".join(f"{angle:.2f}" for angle in cell.parameters[3:])
-        say(f"Target unit cell: {cell.lattice_type} {cell.centring}{unique}: {lengths} Å, {angles} deg")
-    say(f"Indexing methods: {', '.join(indexing.methods)}")
+        yield f"Target unit cell: {cell.lattice_type} {cell.centring}{unique}: {lengths} Å, {angles} deg"
+    yield f"Indexing methods: {', '.join(indexing.methods)}"
     if indexing.methods != ("none",):
         switches = {
             "cell check": indexing.check_cell and (cell is not None or indexing.find_cell),
@@ -180,4 +182,4 @@ def _say_cell(indexing: IndexingSettings) -> None:
             "multi-lattice": indexing.multi,
             "retry": indexing.retry,
         }
-        say(", ".join(f"{name} {'on' if on else 'off'}" for name, on in switches.items()))
+        yield ", ".join(f"{name} {'on' if on else 'off'}" for name, on in switches.items())

@@ -12,6 +12,7 @@ from braggstream.model.near_names import did_you_mean
 
 COMMANDS = {
     "indexamajig": "find peaks, index and integrate frames, and write a stream file",
+    "check": "what a run with these options would make of its first frame, before it is started",
     "process_hkl": "merge the crystals of stream files to one list of reflections",
     "check_hkl": "completeness, redundancy and signal of merged reflections; Wilson plot, L-test",
     "compare_hkl": "how well two lists of merged reflections agree",

@@ -14,6 +14,7 @@ import msgspec
 
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.frame import MessageOrigin
+from braggstream.model.frame_sample import FrameSample
 from braggstream.model.geometry import Geometry, LabRegion, PixelRegion
 from braggstream.model.settings import OutputSettings, Settings
 
@@ -142,6 +143,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     """Axes a*, b*, c* of its crystals, nine numbers each, while a unit cell is looked for [Å⁻¹]."""
     offsets: tuple[tuple[float, ...], ...] = ()
     """What its crystals know of where the detector stands, see `OffsetEstimate.numbers`."""
+    sample: FrameSample | None = None
+    """What is kept of a few frames, to tell what is wrong with all."""
     is_last: bool = False
     """The worker has grown too large and is to be replaced."""
 
@@ -166,6 +169,11 @@ class EndOrder(_Message, frozen=True, kw_only=True, array_like=True, tag="end"):
 
 class CompilingNote(_Message, frozen=True, kw_only=True, array_like=True, tag="compiling"):
     """Kernels are not in the cache and are being compiled."""
+
+    n_ready: int
+    """Modules of kernels that are ready..."""
+    n_all: int
+    """...of so many."""
 
 
 class WarmNote(_Message, frozen=True, kw_only=True, array_like=True, tag="warmed"):
@@ -202,6 +210,16 @@ class BrokenNote(_Message, frozen=True, kw_only=True, array_like=True, tag="brok
     is_user_error: bool
 
 
+class _DiagnosisOrder(_Message, frozen=True, kw_only=True, array_like=True):
+    """To the process that looks for what is wrong with a session."""
+
+    setup: bytes
+    counts: tuple[int, int, int]
+    """Frames, hits, indexed hits."""
+    frames: tuple[tuple[FrameSample, bool, bool], ...]
+    """Samples of frames, each with whether it is a hit, and whether it is indexed."""
+
+
 Order = ForkOrder | WarmOrder | EndOrder
 Note = CompilingNote | WarmNote | ForkedNote | EndedNote | BrokenNote
 
@@ -211,6 +229,7 @@ _TASKS = msgspec.msgpack.Decoder(FileTask | MessageTask | AdjustOrder)
 _OUTCOMES = msgspec.msgpack.Decoder(Hello | FrameOutcome)
 _ORDERS = msgspec.msgpack.Decoder(Order)
 _NOTES = msgspec.msgpack.Decoder(Note)
+_DIAGNOSES = msgspec.msgpack.Decoder(_DiagnosisOrder)
 
 
 class WireError(Exception):
@@ -257,6 +276,21 @@ def decode_setup(data: bytes) -> Setup:
     wired = _decoded(_SETUPS, data)
     rest = {name: getattr(wired, name) for name in wired.__struct_fields__ if name != "geometry"}
     return Setup(geometry=_geometry(wired.geometry), **rest)
+
+
+def encode_diagnosis(
+    setup: Setup, counts: tuple[int, int, int], frames: list[tuple[FrameSample, bool, bool]]
+) -> bytes:
+    """Encode what a diagnosis of a session needs: how many frames, hits and indexed hits, and samples of frames."""
+    return _encoded(_DiagnosisOrder(setup=encode_setup(setup), counts=counts, frames=tuple(frames)))
+
+
+def decode_diagnosis(
+    data: bytes,
+) -> tuple[Setup, tuple[int, int, int], tuple[tuple[FrameSample, bool, bool], ...]]:
+    """Decode it again; raises `WireError`."""
+    order = _decoded(_DIAGNOSES, data)
+    return decode_setup(order.setup), order.counts, order.frames
 
 
 def _geometry(plain: dict[str, Any]) -> Geometry:

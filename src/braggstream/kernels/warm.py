@@ -13,7 +13,7 @@ import numpy as np
 
 
 def warm_up(
-    pixel_types: Iterable[str], *, after_each: Callable[[], None] | None = None, device: str = "cpu"
+    pixel_types: Iterable[str], *, after_each: Callable[[int, int], None] | None = None, device: str = "cpu"
 ) -> None:
     """Call each kernel in use once, those that touch pixels once for each pixel type.
 
@@ -24,15 +24,16 @@ def warm_up(
     pixel_types : iterable of str
         NumPy names of pixel types.
     after_each : callable, optional
-        Called after each module, for instance to see whether anything had to be compiled.
+        Called after each module with how many are ready, and how many there are.
     device : str
         `cpu` or `cuda`: whose kernels; those for a CUDA device open it, which no process does that will fork.
     """
     wanted = list(pixel_types)
-    for module in kernels_in_use(device):
+    modules = kernels_in_use(device)
+    for n_ready, module in enumerate(modules, start=1):
         warm_up_module(module, wanted)
         if after_each is not None:
-            after_each()
+            after_each(n_ready, len(modules))
 
 
 def warm_up_module(module: ModuleType, pixel_types: Iterable[str]) -> None:

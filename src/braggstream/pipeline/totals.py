@@ -8,7 +8,6 @@ The wording of `status_line` and `final_line` is CrystFEL's: scripts at beamline
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import nan
 from typing import Any
 
 from braggstream.formats.wire import FrameOutcome
@@ -218,5 +217,5 @@ class Ledger:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Give a percentage as CrystFEL prints it: `nan%` where there is nothing to divide by."""
-    return f"{100.0 * part / whole if whole else nan:.1f}%"
+    """Give a percentage; none of nothing is 0.0 %, where CrystFEL prints `nan%`."""
+    return f"{100.0 * part / whole if whole else 0.0:.1f}%"

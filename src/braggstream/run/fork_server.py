@@ -17,6 +17,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import NoReturn
@@ -44,6 +45,8 @@ from braggstream.run.worker import run_worker
 from braggstream.steps.indexing.external.program import end_left_behind
 
 ORDER_BYTES = 4096
+PROGRESS_S = 10.0
+"""While kernels are compiled it is told so often how many are ready."""
 FAREWELL_S = 2.0
 """So long workers may take to end by themselves after the parent has hung up."""
 
@@ -135,17 +138,17 @@ class ForkServer:
             self._tell(WarmNote(pixel_type=pixel_type, n_compiled=0, seconds=seconds, complaint=complaint))
 
     def _warm(self, pixel_types: Sequence[str], name: str, started: float) -> None:
-        """Warm up; tells as soon as something turns out not to be in the cache."""
+        """Warm up; tells as soon as something turns out not to be in the cache, and then how far that is."""
         processor = self._processor
         assert processor is not None
         n_before = processor.n_compiled()
-        is_told = False
+        told_at = -inf
 
-        def tell_compiling() -> None:
-            nonlocal is_told
-            if not is_told and processor.n_compiled() > n_before:
-                is_told = True
-                self._tell(CompilingNote())
+        def tell_compiling(n_ready: int, n_all: int) -> None:
+            nonlocal told_at
+            if processor.n_compiled() > n_before and monotonic() - told_at > PROGRESS_S:
+                told_at = monotonic()
+                self._tell(CompilingNote(n_ready=n_ready, n_all=n_all))
 
         processor.warm_up(pixel_types, tell_compiling)
         self._tell(

@@ -25,6 +25,7 @@ from braggstream.model.settings import (
 )
 from braggstream.pipeline.totals import Ledger
 from braggstream.run.begun_source import BegunSource, n_slots_for, open_socket
+from braggstream.run.diagnosis_watcher import DiagnosisWatcher
 from braggstream.run.intake import FileIntake, Intake, MessageIntake
 from braggstream.run.large_blocks import keep_large_blocks
 from braggstream.run.patient_output import PatientOutput, Sink
@@ -131,7 +132,9 @@ def _run_session(
             frame_timeout_s=run.frame_timeout_s,
             say=report.say,
         )
-        watchers = make_watchers(setup, run, report.say)
+        learners = make_watchers(setup, run, report.say)
+        diagnosis = DiagnosisWatcher(setup, report.say, stop)
+        watchers = [*learners, diagnosis]
         report.more_lines = [watcher.status_line for watcher in watchers]
         session = Session(
             ledger,
@@ -149,8 +152,9 @@ def _run_session(
             receiving.close()
             ledger.n_replaced_workers = supervisor.n_replaced
             ledger.n_undelivered = intake.n_undelivered
-            learned = [*(watcher.finish() for watcher in watchers), intake.summary()]
+            learned = [*(watcher.finish() for watcher in learners), intake.summary()]
             report.finish()
+            learned.append(diagnosis.finish())
             if run.profile:
                 learned.append({"profile": session.times.as_dict()})
                 for line in session.times.table():

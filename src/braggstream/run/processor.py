@@ -12,6 +12,7 @@ from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import FrameError
 from braggstream.model.frame import FileSlot, Frame, Message
+from braggstream.model.frame_sample import FrameSample
 from braggstream.model.geometry import Geometry
 from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.result import FrameResult
@@ -40,8 +41,8 @@ class Processor(Protocol):
     usual_pixel_types: tuple[str, ...]
     """Types to be ready for before the first frame."""
 
-    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
-        """Get ready for frames of these types; `after_each` is called now and then."""
+    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[int, int], None]) -> None:
+        """Get ready for frames of these types; `after_each` hears how many modules of how many are ready."""
         ...
 
     def begin_work(self, worker: int) -> None:
@@ -110,6 +111,7 @@ class FrameProcessor:
         self._setup = setup
         self._output = setup.output
         self._warmed: set[str] = set()
+        self._take_sample = _make_sampler(setup)
         self._equip(Adjustments(), setup.geometry, setup.settings)
 
     def _equip(self, adjustments: Adjustments, geometry: Geometry, settings: Settings) -> None:
@@ -135,7 +137,7 @@ class FrameProcessor:
         self._loader.close()
         self._equip(adjustments, moved_geometry(self._setup.geometry, adjustments.offset), settings)
 
-    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[], None]) -> None:
+    def warm_up(self, pixel_types: Iterable[str], after_each: Callable[[int, int], None]) -> None:
         """Compile or load the kernels for these types."""
         from braggstream.kernels.warm import warm_up
 
@@ -170,6 +172,7 @@ class FrameProcessor:
         loaded = perf_counter()
         result = self.find(frame)
         is_written = result.is_hit or self._output.write_non_hits
+        sample = self._take_sample(frame, result)
         found = perf_counter()
         chunk = self._format(result, self._geometry, self._output) if is_written else b""
         return FrameOutcome(
@@ -189,6 +192,7 @@ class FrameProcessor:
             adjustment=self._adjustments.number,
             cells=self._cells(result),
             offsets=tuple(estimate.numbers for estimate in result.offsets),
+            sample=sample,
         )
 
     def _observations(self, result: FrameResult, chunk: bytes) -> bytes:
@@ -215,6 +219,15 @@ class FrameProcessor:
     def find(self, frame: Frame) -> FrameResult:
         """Take a frame through the recipe."""
         return self._recipe.process(frame)
+
+
+def _make_sampler(setup: Setup) -> Callable[[Frame, FrameResult], FrameSample | None]:
+    """Make what looks at a few frames more closely; only in sessions, where there is somebody to be told."""
+    if not setup.processor:
+        return lambda _frame, _result: None
+    from braggstream.pipeline.frame_samples import FrameSampler
+
+    return FrameSampler(setup.geometry, setup.settings)
 
 
 def _observation_writer() -> Callable[[bytes, tuple[str, ...]], bytes]:

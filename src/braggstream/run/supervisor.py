@@ -91,6 +91,8 @@ class Supervisor:
     """What workers are told before their next frame, those that come later included."""
     is_warm: bool = False
     """Whether the kernels are compiled, so that frames may be taken."""
+    _is_compiling: bool = False
+    """Whether it was told that kernels are being compiled."""
     _server: ServerLink | None = None
     _workers: dict[int, _Worker] = field(default_factory=dict)
     """By token; also those that were told to end and have not yet."""
@@ -228,7 +230,11 @@ class Supervisor:
     def _note(self, note: Note) -> None:
         match note:
             case CompilingNote():
-                self.say("Kernels are not in the cache: compiling them, which takes up to some minutes, once.")
+                if not self._is_compiling:
+                    self.say("Kernels are not in the cache: compiling them, which takes up to some minutes, once.")
+                else:
+                    self.say(f"Compiling kernels: {note.n_ready} of {note.n_all} modules are ready.")
+                self._is_compiling = True
             case WarmNote():
                 self._use_warmth(note)
             case ForkedNote():
@@ -245,6 +251,7 @@ class Supervisor:
         """Go on with kernels that are ready: start the workers, or replace those that do not have them."""
         kind = f" for {note.pixel_type} pixels" if note.pixel_type else ""
         how = f"{note.n_compiled} compiled" if note.n_compiled else "all from the cache"
+        self._is_compiling = False
         self.say(note.complaint or f"Kernels{kind} ready after {note.seconds:.1f} s ({how}).")
         self._generation += 1
         if not self.is_warm:

@@ -22,7 +22,7 @@ from braggstream.steps.view import PeakView
 FloatArray = NDArray[np.float64]
 
 MOST_OFF_PX = 10.0
-"""A beam centre is looked for so far from where it should be."""
+"""A beam centre is looked for so far from where it should be, unless it is to be further."""
 MOST_DEEP = 3e-3
 """An origin is looked for so far from the plane across the beam [Å⁻¹]."""
 MAX_ORIGINS = 12
@@ -38,7 +38,8 @@ STRONG_PART = 1.0 / 3.0
 class OffsetFinder:
     """Asks the crystals of a frame where the detector stands."""
 
-    def __init__(self, settings: IndexingSettings) -> None:
+    def __init__(self, settings: IndexingSettings, *, most_off_px: float = MOST_OFF_PX) -> None:
+        self._most_off_px = most_off_px
         # Without a cell check the axes are in no particular order.
         self._target = settings.target_cell if settings.check_cell else None
         self._find = make_lattice_finder(
@@ -66,7 +67,7 @@ class OffsetFinder:
             return None
         fits = [
             GeometryFit.converged(view, replace(found[0], det_shift=shift), self._target)
-            for shift in _possible_shifts(found[0], difference, view)
+            for shift in _possible_shifts(found[0], difference, view, self._most_off_px)
         ]
         known = [fit for fit in fits if fit is not None]
         most = max((fit.n_pairs for fit in known), default=0)
@@ -82,7 +83,9 @@ def _reference(view: PeakView) -> int:
     return int(strong[np.argmin(view.inverse_d[strong])])
 
 
-def _possible_shifts(crystal: Crystal, difference: FloatArray, view: PeakView) -> Iterator[tuple[float, float]]:
+def _possible_shifts(
+    crystal: Crystal, difference: FloatArray, view: PeakView, most_off_px: float
+) -> Iterator[tuple[float, float]]:
     """Detector shifts that put a lattice point into the beam, x and y, the smallest first [m]."""
     indices = difference @ crystal.direct_axes.T
     hkl = np.rint(indices)
@@ -90,7 +93,7 @@ def _possible_shifts(crystal: Crystal, difference: FloatArray, view: PeakView) -
     place = np.median(view.q[well] - hkl[well] @ crystal.reciprocal_axes, axis=0)
     # A shift of the detector moves scattering vectors by this, as far as angles are small.
     per_metre = 1.0 / (view.wavelength * abs(view.detector.average_camera_length))
-    reach = MOST_OFF_PX * float(np.median(view.detector.pixel_size)) * per_metre
+    reach = most_off_px * float(np.median(view.detector.pixel_size)) * per_metre
     n = np.minimum(np.ceil(1.5 * reach * np.linalg.norm(crystal.direct_axes, axis=1)), MAX_STEPS).astype(int)
     steps = np.stack(np.meshgrid(*[np.arange(-most, most + 1) for most in n], indexing="ij"), axis=-1).reshape(
         -1, 3

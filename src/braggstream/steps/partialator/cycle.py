@@ -1,6 +1,7 @@
 """Partial merging: scale, merge, leave out what does not agree, refine, and again."""
 
 from collections.abc import Iterable
+from math import isnan, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,9 +183,10 @@ class PartialMerge:
         if settings.reject_by_half_sets:
             whole = joined(self.means(is_weighted=False))
             cc, n = overall_cc_half(whole)
-            self.say(f"Overall CChalf = {100 * cc:f} % ({n} reflections)")
+            self.say(f"Overall CChalf = {_in_percent(cc)} % ({n} reflections)")
             deltas = self.deltas = half_set_deltas_of(self.crew, whole, also_rejected=settings.by_errors)
-            self.say(f"deltaCChalf = {100 * deltas.mean():f} ± {100 * deltas.std(ddof=1):f} %")
+            spread = deltas.std(ddof=1) if len(deltas) > 1 else nan
+            self.say(f"deltaCChalf = {_in_percent(deltas.mean())} ± {_in_percent(spread)} %")
         self.status = newly_rejected(
             self.status, deltas, self.column(B_FACTOR), settings.max_b, is_revisable=settings.by_errors
         )
@@ -212,6 +214,10 @@ class PartialMerge:
             values = self.residuals[is_in, column]
             shown.append(f"{name} {np.sum(values[np.isfinite(values)]):e}")
         self.say("Residuals: " + ", ".join(shown))
+
+
+def _in_percent(value: float) -> str:
+    return "-" if isnan(value) else f"{100 * value:f}"
 
 
 def _drain(reports: Iterable[object]) -> None:
