@@ -4,6 +4,7 @@ One parser for `indexamajig` and for the merging tools: each brings the table of
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from braggstream import __version__
 from braggstream.cli.option import LARGEST, Option
 from braggstream.cli.option_table import GROUPS
+from braggstream.cli.process_start import SECRET_OPTION, SHORTEST
 from braggstream.cli.run_options import OF_THE_MANUAL
 from braggstream.model.errors import UserError
 
@@ -21,6 +23,9 @@ SYNTAX_ERROR = 64
 
 Groups = Mapping[str, Sequence[Option]]
 """Options of a program, by the title under which its help shows them."""
+
+SECRET_VALUE = re.compile(rf"({SECRET_OPTION[:SHORTEST]}\w*)=\S+")
+"""A token behind an option that is misspelt or too short: it is shown by no message."""
 
 VALUED = frozenset({"text", "integer", "number", "radii", "list"})
 """Kinds of options whose value is the next word, whatever that looks like."""
@@ -58,6 +63,7 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and where the help is."""
+        message = SECRET_VALUE.sub(r"\1=***", message)
         words = message.replace("=", " ").split()
         instead = next(
             (OF_THE_MANUAL[word] for word in words if word in OF_THE_MANUAL), f"try '{self.prog} --help'"
