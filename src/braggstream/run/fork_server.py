@@ -39,11 +39,14 @@ from braggstream.model.errors import BraggstreamError
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.processor import Processor, make_processor
 from braggstream.run.slots import SlotMemory
-from braggstream.run.ties import die_with_parent, name_process, outlive_parent
+from braggstream.run.standard_streams import open_standard_streams
+from braggstream.run.ties import PARENTS_SIGNALS, die_with_parent, name_process, outlive_parent
 from braggstream.run.worker import run_worker
 from braggstream.steps.indexing.external.program import end_left_behind
 
 ORDER_BYTES = 4096
+NOT_HEARD = PARENTS_SIGNALS | {signal.SIGTTOU}
+"""Signals that concern the parent alone, and that a process which writes into a terminal behind it may be sent."""
 FAREWELL_S = 2.0
 """So long workers may take to end by themselves after the parent has hung up."""
 
@@ -157,10 +160,14 @@ class ForkServer:
         )
 
     def _fork(self, order: ForkOrder, descriptor: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(descriptor)
+            complaint = f"cannot be started: {error.strerror}"
+            self._tell(EndedNote(token=order.token, pid=0, exit_code=1, complaint=complaint))
+            return
         if pid == 0:
             self._become_worker(order.worker, descriptor, parent)
         os.close(descriptor)
@@ -226,7 +233,9 @@ def _cut_torn_chunk(path: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Run the fork server with the words after its name."""
+    open_standard_streams()
     let_log_last()
+    signal.pthread_sigmask(signal.SIG_SETMASK, NOT_HEARD)
     control, setup, slots, parent = (int(word) for word in words)
     die_with_parent(parent)
     name_process("braggstream-fork")
