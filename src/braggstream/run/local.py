@@ -36,7 +36,7 @@ from braggstream.run.session import Session
 from braggstream.run.slots import SlotMemory
 from braggstream.run.stopping import StopSignals
 from braggstream.run.supervisor import Supervisor
-from braggstream.run.ties import raise_descriptor_limit
+from braggstream.run.system_limits import check_descriptors, raise_descriptor_limit
 from braggstream.run.watching import make_watchers
 from braggstream.sinks.json_summary import write_json_summary
 from braggstream.sinks.mille_file import open_mille_file
@@ -111,7 +111,9 @@ def _run_session(
     report = Report(ledger, run.status_interval_s)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
-        memory = SlotMemory.create(n_slots + START_SLOTS, setup.slot_bytes)
+        n_kept = 0 if isinstance(source, FileSourceSettings) else n_slots + START_SLOTS
+        check_descriptors(run.n_workers, n_kept)
+        memory = SlotMemory.create(n_kept, setup.slot_bytes)
         stack.callback(memory.close)
         intake = _open_intake(source, setup, memory, run=run, report=report)
         receiving = stack.enter_context(ExitStack())

@@ -33,6 +33,7 @@ from braggstream.run.processor import Work, failure_of
 from braggstream.run.server_link import ServerLink
 from braggstream.run.silence import Silence
 from braggstream.run.slots import SlotMemory
+from braggstream.run.system_limits import SystemRefusal
 from braggstream.run.worker_link import WorkerLink, ending_of
 
 MAX_FRUITLESS = 5
@@ -103,10 +104,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Start the fork server; workers follow once it is warm."""
-        try:
+        with SystemRefusal.told("workers cannot start"):
             self._server = ServerLink(self.setup, self.memory)
-        except OSError as error:
-            raise WorkersBroken(f"workers cannot start: {error.strerror}") from None
         self._silence = Silence()
         self._heard.register(self._server.descriptor, select.EPOLLIN)
 

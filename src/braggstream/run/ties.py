@@ -29,12 +29,3 @@ def outlive_parent() -> None:
 def name_process(name: str) -> None:
     """Show this process under a name of at most 15 letters in `top` and `ps`."""
     _libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
-
-
-def raise_descriptor_limit() -> None:
-    """Allow as many open files as the system lets us: each worker takes one."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
