@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ from braggstream.pipeline.totals import Ledger
 from braggstream.run.begun_source import BegunSource, n_slots_for, open_socket
 from braggstream.run.intake import FileIntake, Intake, MessageIntake
 from braggstream.run.large_blocks import keep_large_blocks
+from braggstream.run.lasting_log import LastingLog
+from braggstream.run.output_pipe import reader_of
 from braggstream.run.patient_output import PatientOutput, Sink
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
@@ -108,9 +110,12 @@ def _run_session(
         limits_memory=not isinstance(source, FileSourceSettings) and settings.peaks.device != CUDA,
     )
     ledger = Ledger()
-    report = Report(ledger, run.status_interval_s)
+    log = sys.stderr if isinstance(sys.stderr, LastingLog) else None
+    report = Report(ledger, run.status_interval_s, log)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
+        if sink is None and not stack.enter_context(reader_of(output.stream_file, stop, report.say)):
+            return stop.status
         n_kept = 0 if isinstance(source, FileSourceSettings) else n_slots + START_SLOTS
         check_descriptors(run.n_workers, n_kept)
         memory = SlotMemory.create(n_kept, setup.slot_bytes)
@@ -144,7 +149,7 @@ def _run_session(
             stop=stop,
             watchers=watchers,
         )
-        session.times.stream = sys.stdout if run.profile else None
+        session.times.stream = LastingLog(sys.stdout) if run.profile else None
         try:
             return session.run()
         finally:
@@ -152,10 +157,11 @@ def _run_session(
             ledger.n_replaced_workers = supervisor.n_replaced
             ledger.n_undelivered = intake.n_undelivered
             learned = [*(watcher.finish() for watcher in watchers), intake.summary()]
-            report.finish()
             if run.profile:
                 learned.append({"profile": session.times.as_dict()})
-                for line in session.times.table():
+            with nullcontext() if log is None else log.patience(lambda: stop.n_received > 0):
+                report.finish()
+                for line in session.times.table() if run.profile else ():
                     report.say(line)
             summary = dict(ChainMap(ledger.as_dict(), *learned))
             if tell_summary is not None:

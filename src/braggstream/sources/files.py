@@ -86,6 +86,9 @@ def list_lines(name: str) -> Iterator[str]:
 
 
 def _check_list(name: str) -> None:
+    """Raise `UserError` for what is no list; a pipe can be read only once, and may have no writer yet."""
+    if Path(name).is_fifo():
+        return
     try:
         with Path(name).open("rb") as file:
             start = file.read(8)
