@@ -42,6 +42,7 @@ from braggstream.run.slots import SlotMemory
 from braggstream.run.standard_streams import open_standard_streams
 from braggstream.run.ties import PARENTS_SIGNALS, die_with_parent, name_process, outlive_parent
 from braggstream.run.worker import run_worker
+from braggstream.steps.indexing.external.descendants import adopt_orphans, end_children
 from braggstream.steps.indexing.external.program import end_left_behind
 
 ORDER_BYTES = 4096
@@ -92,6 +93,8 @@ class ForkServer:
         A parent that was killed may have torn the last chunk of the stream file, which is then cut off.
         """
         outlive_parent()
+        if self._scratch is not None:
+            adopt_orphans()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_up.fileno(), warn_on_full_buffer=False)
         while True:
@@ -198,13 +201,20 @@ class ForkServer:
             os._exit(status)
 
     def _reap(self) -> None:
-        while self._workers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+        """Tell of workers that have ended, and end what their programs have left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
             if pid == 0:
-                break
-            token = self._workers.pop(pid)
+                return
+            token = self._workers.pop(pid, None)
+            if token is None:  # An orphan that was adopted.
+                continue
             if self._scratch is not None:
                 end_left_behind(self._scratch, pid)
+                end_children(spared=self._workers)
             self._tell(EndedNote(token=token, pid=pid, exit_code=os.waitstatus_to_exitcode(status)))
 
     def _see_workers_off(self, patience_s: float) -> None:

@@ -43,6 +43,7 @@ from braggstream.run.watching import make_watchers
 from braggstream.sinks.json_summary import write_json_summary
 from braggstream.sinks.mille_file import open_mille_file
 from braggstream.steps.device import CUDA
+from braggstream.steps.indexing.external.descendants import end_marked
 from braggstream.steps.indexing.methods import uses_programs
 
 if TYPE_CHECKING:
@@ -178,8 +179,10 @@ def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Set
         scratch = tempfile.mkdtemp(prefix=f"indexamajig.{os.getpid()}.", dir=run.temp_dir)
     except OSError as error:
         raise UserError(f"--temp-dir={run.temp_dir}: {error.strerror or error}") from None
+    scratch = str(Path(scratch).absolute())
     stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-    return replace(settings, indexing=replace(settings.indexing, scratch=str(Path(scratch).absolute())))
+    stack.callback(end_marked, scratch)
+    return replace(settings, indexing=replace(settings.indexing, scratch=scratch))
 
 
 def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) -> Sink:

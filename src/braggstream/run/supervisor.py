@@ -35,6 +35,7 @@ from braggstream.run.silence import Silence
 from braggstream.run.slots import SlotMemory
 from braggstream.run.system_limits import SystemRefusal
 from braggstream.run.worker_link import WorkerLink, ending_of
+from braggstream.steps.indexing.external.descendants import end_marked
 
 MAX_FRUITLESS = 5
 """So many workers in a row, or processes that fork them, may die before a worker is ready for a frame; then the run
@@ -384,6 +385,8 @@ class Supervisor:
         for worker in list(self._workers.values()):
             worker.fate = "renewed"
             self._lose(worker, "ended with the process that forked it")
+        if self.setup.settings.indexing.scratch is not None:
+            end_marked(self.setup.settings.indexing.scratch)
         self._queue.extend(task for tasks in self._unwarmed.values() for task in tasks)
         self._unwarmed.clear()
         self._warmed.clear()
