@@ -1,37 +1,69 @@
 """`python -m braggstream`, and the console scripts."""
 
-import signal
 import sys
 
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # While libraries are imported, Ctrl-C ends the program at once and without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from braggstream.cli.process_start import prepare_process
 
-from functools import partial
 
-from braggstream.cli.main import console_script, main
+def main() -> int:
+    """Run `braggstream`; gives the exit status."""
+    prepare_process()
+    from braggstream.cli.main import main
 
-ambigator = partial(console_script, "ambigator")
-cell_explorer = partial(console_script, "cell_explorer")
-check_hkl = partial(console_script, "check_hkl")
-compare_hkl = partial(console_script, "compare_hkl")
-partialator = partial(console_script, "partialator")
-get_hkl = partial(console_script, "get_hkl")
-indexamajig = partial(console_script, "indexamajig")
-list_events = partial(console_script, "list_events")
-process_hkl = partial(console_script, "process_hkl")
+    return main()
 
-__all__ = [
-    "ambigator",
-    "cell_explorer",
-    "check_hkl",
-    "compare_hkl",
-    "get_hkl",
-    "indexamajig",
-    "list_events",
-    "main",
-    "process_hkl",
-]
+
+def ambigator() -> int:
+    """Run `ambigator`; gives the exit status."""
+    return _console_script("ambigator")
+
+
+def cell_explorer() -> int:
+    """Run `cell_explorer`; gives the exit status."""
+    return _console_script("cell_explorer")
+
+
+def check_hkl() -> int:
+    """Run `check_hkl`; gives the exit status."""
+    return _console_script("check_hkl")
+
+
+def compare_hkl() -> int:
+    """Run `compare_hkl`; gives the exit status."""
+    return _console_script("compare_hkl")
+
+
+def get_hkl() -> int:
+    """Run `get_hkl`; gives the exit status."""
+    return _console_script("get_hkl")
+
+
+def indexamajig() -> int:
+    """Run `indexamajig`; gives the exit status."""
+    return _console_script("indexamajig")
+
+
+def list_events() -> int:
+    """Run `list_events`; gives the exit status."""
+    return _console_script("list_events")
+
+
+def partialator() -> int:
+    """Run `partialator`; gives the exit status."""
+    return _console_script("partialator")
+
+
+def process_hkl() -> int:
+    """Run `process_hkl`; gives the exit status."""
+    return _console_script("process_hkl")
+
+
+def _console_script(command: str) -> int:
+    prepare_process()
+    from braggstream.cli.main import console_script
+
+    return console_script(command)
+
 
 if __name__ == "__main__":
     sys.exit(main())

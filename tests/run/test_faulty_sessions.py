@@ -8,6 +8,7 @@ import time
 import pytest
 
 from braggstream.run.stopping import ECHO_S
+from braggstream.run.supervisor import MAX_FRUITLESS
 from braggstream.run.worker import _bind_to
 from session_fakes.senders import Pusher, Replier
 from session_fakes.session_process import SessionProcess, descendants, eventually, is_running
@@ -115,6 +116,105 @@ def test_forking_process_is_killed(tmp_path):
         summary = summary_of(session)
         assert summary["frames"]["received"] == len(names)
         assert summary["frames"]["written"] == len(set(session.names())) == len(names)
+
+
+def killed_servers(session, n_killed):
+    """Kill each process that forks workers as soon as it is there."""
+    for _ in range(n_killed):
+        server = eventually(session.fork_server)
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda pid=server: not is_running(pid))
+
+
+def test_forking_process_is_killed_again_while_it_starts(tmp_path):
+    names = [f"slow:0.02{n:02}" for n in range(60)]
+    with files(tmp_path, *names) as session:
+        eventually(lambda: len(session.names()) > 5)
+        killed_servers(session, 3)
+        assert session.wait() == 0
+        summary = summary_of(session)
+        assert summary["frames"]["written"] == len(set(session.names())) == len(names)
+        assert session.text.count("was killed by signal 9 (SIGKILL): starting it anew") == 3
+
+
+def test_forking_process_that_never_gets_ready_has_an_end(tmp_path):
+    with SessionProcess(tmp_path, names=["a"], geometry="slow.geom") as session:
+        killed_servers(session, MAX_FRUITLESS)
+        assert session.wait() == 1
+        last = session.text.splitlines()[-1]
+        assert last.startswith("indexamajig: workers cannot start: the process that forks them was killed"), last
+        assert "Traceback" not in session.text
+
+
+def processor_seconds(pid):
+    """Time that a process has kept a processor busy for."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_forking_process_is_frozen_while_workers_are_replaced(tmp_path):
+    """It is killed and started anew, with one line; until then the parent keeps no processor busy."""
+    names = [f"slow:0.05{n:02}" for n in range(60)]
+    run = {"n_workers": 2, "frame_timeout_s": 1.0}
+    constants = {"run.silence.STOPPED_S": 6.0}
+    with SessionProcess(tmp_path, names=names, run=run, constants=constants) as session:
+        eventually(lambda: len(session.names()) > 5)
+        os.kill(session.fork_server(), signal.SIGSTOP)
+        for pid in session.workers():
+            os.kill(pid, signal.SIGKILL)
+        began, used = time.monotonic(), processor_seconds(session.process.pid)
+        eventually(lambda: "does not answer any more: starting it anew" in session.text)
+        share = (processor_seconds(session.process.pid) - used) / (time.monotonic() - began)
+        assert share < 0.1
+        assert session.wait() == 0
+        assert sorted(session.names()) == sorted(names)
+
+
+def test_one_signal_ends_a_run_whose_forking_process_is_frozen(tmp_path):
+    names = [f"slow:0.05{n:02}" for n in range(1000)]
+    with files(tmp_path, *names) as session:
+        eventually(lambda: len(session.names()) > 5)
+        os.kill(session.fork_server(), signal.SIGSTOP)
+        for pid in session.workers():
+            os.kill(pid, signal.SIGKILL)
+        session.send()
+        eventually(lambda: "Stopping; finishing" in session.text)
+        assert session.wait() == 0
+        assert summary_of(session)["frames"]["in_flight"] == 0
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_run_that_is_frozen_as_a_whole_goes_on(tmp_path, is_told):
+    """As batch systems suspend jobs: the time that frames took meanwhile is nobody's fault."""
+    names = [f"slow:0.5{n:02}" for n in range(12)]
+    run = {"n_workers": 2, "frame_timeout_s": 4.0}
+    with SessionProcess(tmp_path, names=names, run=run, constants={"run.supervisor.ABSENT_S": 2.0}) as session:
+        eventually(lambda: len(session.names()) > 2)
+        family = [session.process.pid, *descendants(session.process.pid)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(6.0)  # Longer than a frame may take.
+        if is_told:
+            session.send(signal.SIGTERM)
+        for pid in reversed(family):
+            os.kill(pid, signal.SIGCONT)
+        assert session.wait() == 0
+        summary = summary_of(session)
+        assert summary["frames"]["failed"] == summary["replaced_workers"] == 0
+        assert is_told or summary["frames"]["written"] == len(names)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_frozen_worker_is_replaced(tmp_path, which):
+    names = [f"slow:0.05{n:02}" for n in range(40)]
+    with files(tmp_path, *names, frame_timeout_s=3.0) as session:
+        eventually(lambda: len(session.names()) > 5)
+        os.kill(sorted(session.workers())[which], signal.SIGSTOP)
+        assert session.wait() == 0
+        summary = summary_of(session)
+        assert summary["frames"]["written"] == len(names) - 1
+        assert summary["failed_by_reason"] == {"timeout": 1}
 
 
 def test_parent_is_killed(tmp_path):

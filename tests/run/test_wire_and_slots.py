@@ -1,6 +1,7 @@
 """What processes say to one another, and the memory that they share."""
 
 import os
+import resource
 import socket
 from dataclasses import asdict
 from math import inf, nan
@@ -14,8 +15,10 @@ from braggstream.model.adjustments import Adjustments
 from braggstream.model.cell import UnitCell
 from braggstream.model.geometry import DetectorOffset, Flag, Geometry, LabRegion, Mask, Panel, PixelRegion, Quantity
 from braggstream.model.settings import IndexingSettings, OutputSettings, Settings
+from braggstream.run import slots
 from braggstream.run.links import Inbox, LinkBroken, receive_message, send_message
 from braggstream.run.slots import PAGE, SlotMemory
+from braggstream.run.system_limits import SystemRefusal
 
 
 def panel(name):
@@ -160,3 +163,48 @@ def test_message_larger_than_a_slot():
     with pytest.raises(ValueError, match="larger than a slot"):
         memory.fill(0, bytes(PAGE + 1))
     memory.close()
+
+
+def taken_by(memory):
+    return os.fstat(memory.descriptor).st_blocks * 512
+
+
+def test_large_messages_give_their_memory_back_and_usual_ones_keep_it(monkeypatch):
+    monkeypatch.setattr(slots, "KEPT_BYTES", 10 * PAGE)
+    parent = SlotMemory.create(3, 1 << 30)
+    worker = SlotMemory(os.dup(parent.descriptor), 1 << 30)
+    for slot, n_pages in enumerate((10, 11, 300)):
+        parent.fill(slot, bytes([slot + 1]) * n_pages * PAGE)
+        assert worker.view(slot, 5)[:] == bytes([slot + 1]) * 5
+    assert taken_by(parent) >= 321 * PAGE
+    parent.release(2)
+    parent.release(1)
+    parent.release(0)
+    assert taken_by(parent) == 10 * PAGE
+    # What is filled afterwards is seen by workers that have the slot mapped.
+    parent.fill(2, b"new" * 50 * PAGE)
+    assert bytes(worker.view(2, 150 * PAGE)) == b"new" * 50 * PAGE
+    parent.release(2)
+    parent.release(2)
+    assert taken_by(parent) == 10 * PAGE
+    worker.close()
+    parent.close()
+
+
+def test_memory_that_the_system_does_not_give_is_told_with_the_limit():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100 * 1024, hard))
+    try:
+        with pytest.raises(SystemRefusal, match=r"3 messages.*File too large \(ulimit -f is 100 KiB\)"):
+            SlotMemory.create(3, 1 << 30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    memory = SlotMemory.create(1, 1 << 20)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        with pytest.raises(SystemRefusal, match=r"Too many open files \(ulimit -n is 1\)"):
+            memory.fill(0, b"x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        memory.close()

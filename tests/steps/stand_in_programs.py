@@ -127,6 +127,22 @@ child = subprocess.Popen(["sleep", "1000"])
 open({pids!r}, "w").write("%d %d" % (os.getpid(), child.pid))
 time.sleep(1000)
 """
+ESCAPES = """
+reading, writing = os.pipe()
+is_daemon = truth["way"] == "daemon"
+if os.fork() == 0:
+    os.setsid()
+    if not is_daemon or os.fork() == 0:
+        os.write(writing, b"%d" % os.getpid())
+        os.execve("/bin/sleep", ["sleep", "1000"], dict() if is_daemon else os.environ)
+    os._exit(0)
+if is_daemon:
+    os.wait()
+open({pids!r}, "w").write("%d %d" % (os.getpid(), int(os.read(reading, 20))))
+if truth["ends"] == "hangs":
+    time.sleep(1000)
+"""
+"""Starts something that leaves its session, with and without its parent's end; then hangs, or ends."""
 CRASHES = "\nos.kill(os.getpid(), 11)\n"
 GARBAGE = """
 import random

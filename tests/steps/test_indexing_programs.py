@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from braggstream.model.settings import IndexingSettings
 from braggstream.simulate.lattices import compare
 from braggstream.steps.indexing import make_lattice_finder
 from braggstream.steps.indexing.external import dirax, felix, mosflm, symmetry, xds
+from braggstream.steps.indexing.external.descendants import adopt_orphans, end_children, end_marked
 from braggstream.steps.indexing.external.program import ExternalProgram, end_left_behind
 from session_fakes.session_process import eventually
 from steps import stand_in_programs as stand_in
@@ -95,6 +97,86 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(name, installed, tm
     eventually(lambda: not any(map(is_running, pids)))
     assert list((tmp_path / "scratch").iterdir()) == []
     assert find(still[1]).warnings == found.warnings
+
+
+def in_a_child(work):
+    """Do something in a forked process; gives its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
+@pytest.mark.parametrize("way", ["session", "daemon"])
+@pytest.mark.parametrize("ends", ["hangs", "ends"])
+def test_what_leaves_the_group_of_a_program_is_ended_too(way, ends, installed, tmp_path):
+    """A grandchild in a session of its own; and one whose parent has ended before, without an environment."""
+    installed("xds", stand_in.ESCAPES, way=way, ends=ends)
+    marks = tmp_path / "bin" / "pids"
+
+    def work():
+        adopt_orphans()
+        program = ExternalProgram("xds", scratch=str(tmp_path / "scratch"), timeout_s=5.0)
+        program.run([], {})
+        if any(is_running(int(pid)) for pid in marks.read_text().split()):
+            os._exit(3)
+
+    worker = in_a_child(work)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+    assert len(marks.read_text().split()) == 2
+
+
+@pytest.mark.parametrize("way", ["session", "daemon"])
+def test_what_has_escaped_does_not_outlive_a_worker_that_is_killed(way, installed, tmp_path):
+    """The process that forks workers adopts it."""
+    installed("xds", stand_in.ESCAPES, way=way, ends="hangs")
+    marks = tmp_path / "bin" / "pids"
+
+    def work():
+        adopt_orphans()
+        ExternalProgram("xds", scratch=str(tmp_path / "scratch")).run([], {})
+
+    def serve():
+        adopt_orphans()
+        worker = in_a_child(work)
+        eventually(lambda: marks.exists() and len(marks.read_text().split()) == 2)
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+        end_children()
+        if any(is_running(int(pid)) for pid in marks.read_text().split()):
+            os._exit(3)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(in_a_child(serve), 0)[1]) == 0
+
+
+def test_programs_bear_the_mark_of_their_session(installed, tmp_path):
+    """All processes of ours were killed at once: what is left is found by its environment."""
+    installed("xds", stand_in.ESCAPES, way="session", ends="hangs")
+    scratch, marks = str(tmp_path / "scratch"), tmp_path / "bin" / "pids"
+    worker = in_a_child(lambda: ExternalProgram("xds", scratch=scratch).run([], {}))
+    eventually(lambda: marks.exists() and len(marks.read_text().split()) == 2)
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    program, escaped = map(int, marks.read_text().split())
+    eventually(lambda: not is_running(program))
+    end_marked(scratch + "-of-another-session")
+    assert is_running(escaped)
+    end_marked(scratch)
+    eventually(lambda: not is_running(escaped))
+
+
+def test_children_of_another_kind_are_left_alone_where_no_orphans_are_adopted(installed, tmp_path):
+    """In a notebook: only what the program has started is ended."""
+    installed("xds", "\n")
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        ExternalProgram("xds", scratch=str(tmp_path / "scratch")).run([], {})
+        end_children()
+        assert other.poll() is None
+        other.kill()
 
 
 def test_output_without_end_is_cut(installed, tmp_path, still):

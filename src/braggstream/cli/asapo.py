@@ -10,7 +10,6 @@ from braggstream.cli.asapo_options import SERVICE_OPTIONS
 from braggstream.cli.command_parser import CommandParser
 from braggstream.model.errors import SourceError, UserError
 from braggstream.model.settings import AsapoServiceSettings
-from braggstream.run.ties import hide_in_process_list
 from braggstream.sources.asapo_client import AsapoClient, StreamInfo
 from braggstream.sources.asapo_groups import (
     START,
@@ -31,7 +30,6 @@ MAX_SHOWN = 8
 def run(words: Sequence[str]) -> int:
     """Run `braggstream asapo` with the words after its name; gives the exit status."""
     chosen = _parser().parse_args(words)
-    hide_in_process_list(chosen.asapo_token or "")
     service = asapo_service({option.key: getattr(chosen, option.key) for option in SERVICE_OPTIONS})
     client = AsapoClient(service, timeout_s=ANSWER_S)
     commands: dict[str, Callable[[AsapoClient, AsapoServiceSettings, Any], int]] = {

@@ -15,7 +15,7 @@ from braggstream.model.errors import FrameError, UserError
 from braggstream.model.frame import Frame
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import OutputSettings
-from braggstream.picture import draw_frame
+from braggstream.picture import draw
 from braggstream.pipeline.diagnosis import diagnose_hits
 from braggstream.pipeline.first_frame import first_frame_lines
 from braggstream.pipeline.frame_levels import good_pixels, suggested_threshold
@@ -81,7 +81,7 @@ def _of_frames(session: Session, png: str | None) -> Iterator[str]:
     if not seen.sampled.is_indexed:
         yield from diagnose_hits(session.geometry, session.settings, sampled)
     if png is not None:
-        draw_frame(seen.frame, seen.result, png)
+        draw(seen.frame, seen.result).save(png)
         yield labelled("Picture", png)
 
 

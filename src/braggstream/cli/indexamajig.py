@@ -31,7 +31,6 @@ from braggstream.pipeline.setup_overview import overview
 from braggstream.run.begun_source import BegunSource, begin_series
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.local import run_session
-from braggstream.run.ties import hide_in_process_list
 
 WRONG_USE = 1
 """Exit status of a wrong option value or an unusable file, as CrystFEL's."""
@@ -57,7 +56,6 @@ def run(words: Sequence[str]) -> int:
     record: Provenance | None = None
     try:
         words, options = read_options(words)
-        hide_in_process_list(options["asapo_token"] or "")
         if options["write_config"] is not None:
             write_config(options)
             if all(options.get(name) is None for name in INPUTS):

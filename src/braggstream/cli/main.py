@@ -1,5 +1,7 @@
 """`braggstream COMMAND`, and the commands that have scripts of their own, such as `indexamajig`."""
 
+import contextlib
+import errno
 import signal
 import sys
 import threading
@@ -7,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from braggstream import __version__
+from braggstream.cli.notices import say
 from braggstream.model.errors import BraggstreamError
 from braggstream.model.near_names import did_you_mean
 
@@ -42,6 +45,21 @@ INTERRUPTED = 128 + 2
 USER_ERROR = 2
 """Exit status of braggstream's own commands when something given by the user is wrong."""
 
+REFUSALS = {
+    errno.EBADF: "cannot write to standard output",
+    errno.ENOSPC: "cannot write to standard output",
+    errno.EMFILE: "cannot open another file (ulimit -n)",
+    errno.ENFILE: "cannot open another file",
+    errno.ENOMEM: "needs more memory than the system gives (ulimit -v)",
+    errno.EAGAIN: "cannot start another process (ulimit -u)",
+    errno.EFBIG: "cannot write so much (ulimit -f)",
+}
+"""What is told where the system refuses something that has no name: a limit of its own, and no fault of ours."""
+
+ALWAYS_STOPPABLE = frozenset({"indexamajig"})
+"""Commands that heed SIGINT even where it was ignored at the start, as a shell has it for what a script starts with
+`&`: a run that cannot be told to stop is one that has to be killed."""
+
 DROP_IN = frozenset(
     {"process_hkl", "partialator", "check_hkl", "compare_hkl", "get_hkl", "ambigator", "cell_explorer"}
 ) | {"list_events"}
@@ -57,11 +75,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         return _run(words[0], words[1:])
     if words and words[0] in ("--version", "-V", "-v"):
-        print(f"braggstream {__version__}")
-        return 0
+        return _show(f"braggstream {__version__}")
     if words and words[0] in ("--help", "-h"):
-        print(_usage())
-        return 0
+        return _show(_usage())
     complaint = f"braggstream: no command '{words[0]}'{did_you_mean(words[0], COMMANDS)}\n" if words else ""
     print(complaint + _usage(), file=sys.stderr)
     return USER_ERROR
@@ -74,22 +90,49 @@ def console_script(command: str) -> int:
 
 def _run(command: str, words: Sequence[str]) -> int:
     """Import a command when it is used: none of them waits for the libraries of another."""
+    if command in ALWAYS_STOPPABLE and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         if command == "indexamajig" and ASKS.intersection(words):
             # The table of options is enough to answer, and is there at once.
             import_module("braggstream.cli.option_parser").given(words)
         run: Callable[[Sequence[str]], int] = import_module(f"braggstream.cli.{command}").run
         _listen_to_interrupts()
-        return run(words)
+        status = run(words)
+        sys.stdout.flush()
+        return status
     except BraggstreamError as error:
-        is_drop_in = command in DROP_IN
-        print(f"{'' if is_drop_in else 'braggstream '}{command}: {error}", file=sys.stderr)
-        return DROP_IN_ERROR if is_drop_in else USER_ERROR
+        return _end_with(command, str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return USER_ERROR
+    except OSError as error:
+        if error.filename is not None or error.errno not in REFUSALS:
+            raise
+        return _end_with(command, f"{REFUSALS[error.errno]}: {error.strerror}")
+    except MemoryError:
+        return _end_with(command, "needs more memory than the system gives")
+
+
+def _end_with(command: str, complaint: str) -> int:
+    """Tell in one line why a command ends; gives its exit status."""
+    is_drop_in = command in DROP_IN
+    say(f"{'' if is_drop_in or command == 'indexamajig' else 'braggstream '}{command}: {complaint}")
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.close()  # What could not be written is not tried again at the end.
+    return DROP_IN_ERROR if is_drop_in or command in ALWAYS_STOPPABLE else USER_ERROR
+
+
+def _show(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        return _end_with("--help", f"cannot write to standard output: {error.strerror}")
+    return 0
 
 
 def _listen_to_interrupts() -> None:

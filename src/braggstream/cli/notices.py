@@ -2,8 +2,13 @@
 
 import sys
 
+from braggstream.model.shown_text import shown
+
 
 def say(*lines: str) -> None:
-    """Tell the user, on standard error: standard output is for results."""
+    """Tell the user, on standard error: standard output is for results.
+
+    What came from outside cannot steer the terminal.
+    """
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        print(shown(line, keep="\n\t"), file=sys.stderr, flush=True)

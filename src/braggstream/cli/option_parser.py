@@ -4,6 +4,7 @@ One parser for `indexamajig` and for the merging tools: each brings the table of
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from braggstream import __version__
 from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.option import LARGEST, Option
 from braggstream.cli.option_table import GROUPS
+from braggstream.cli.process_start import SECRET_OPTION, SHORTEST
 from braggstream.cli.run_options import OF_THE_MANUAL
 from braggstream.model.errors import UserError
 
@@ -22,6 +24,9 @@ SYNTAX_ERROR = 64
 
 Groups = Mapping[str, Sequence[Option]]
 """Options of a program, by the title under which its help shows them."""
+
+SECRET_VALUE = re.compile(rf"({SECRET_OPTION[:SHORTEST]}\w*)=\S+")
+"""A token behind an option that is misspelt or too short: it is shown by no message."""
 
 VALUED = frozenset({"text", "integer", "number", "radii", "list"})
 """Kinds of options that take a value."""
@@ -54,6 +59,10 @@ INDEXAMAJIG = Program(
 
 class OptionParser(CommandParser):
     """A parser that leaves with the program's own status where the command line cannot be understood."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, and where the help is."""
+        super().error(SECRET_VALUE.sub(r"\1=***", message))
 
     def unrecognized(self, name: str) -> NoReturn:
         """Leave because of an option that is not there; names of the reference's manual have their own advice."""

@@ -99,9 +99,11 @@ def host() -> dict[str, Any]:
 
 
 def file_hash(path: str | None) -> dict[str, str | None] | None:
-    """Name a file and its SHA-256."""
+    """Name a file and its SHA-256, which a pipe has none of: it can be read only once."""
     if path is None:
         return None
+    if not Path(path).is_file():
+        return {"path": str(Path(path).absolute()), "sha256": None}
     try:
         with Path(path).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from braggstream.formats.cell import write_cell
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.settings import OutputSettings
+from braggstream.model.shown_text import without_controls
 
 FORMAT_LINE = "CrystFEL stream format 2.3"
 GEOMETRY_BEGIN, GEOMETRY_END = "----- Begin geometry file -----", "----- End geometry file -----"
@@ -97,5 +98,5 @@ def stream_bytes(text: str) -> bytes:
 
 
 def one_line(text: str) -> str:
-    """Leave out line breaks, which would look like lines of the format."""
-    return text.replace("\r", " ").replace("\n", " ")
+    """Leave out line breaks, which would look like lines of the format, and write out what steers a terminal."""
+    return without_controls(text.replace("\r", " ").replace("\n", " "))

@@ -80,13 +80,15 @@ def _offset_headers(geometry: Geometry) -> tuple[tuple[str, HeaderValue], ...]:
 
 
 def _header_line(name: str, value: HeaderValue) -> str:
+    name = one_line(name)
     match value:
         case float():
             return f"header/float/{name} = {value:f}\n"
         case int():
             return f"header/int/{name} = {value}\n"
         case str():
-            return f"header/str/{name} = {value}\n" if one_line(value) == value else ""
+            is_one_line = "\n" not in value and "\r" not in value
+            return f"header/str/{name} = {one_line(value)}\n" if is_one_line else ""
 
 
 def _peak_lines(result: FrameResult, geometry: Geometry) -> bytes:

@@ -201,6 +201,8 @@ class EndedNote(_Message, frozen=True, kw_only=True, array_like=True, tag="ended
     pid: int
     exit_code: int
     """Exit status, or minus the number of the signal that ended it."""
+    complaint: str = ""
+    """Why it did not come into being at all."""
 
 
 class BrokenNote(_Message, frozen=True, kw_only=True, array_like=True, tag="broken"):

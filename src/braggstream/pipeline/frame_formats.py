@@ -15,6 +15,7 @@ from braggstream.formats.dectris import SeriesMessage, read_series_message
 from braggstream.formats.dectris_frame import DectrisFrame, Series
 from braggstream.formats.events import parse_event
 from braggstream.formats.external_maps import ExternalMaps
+from braggstream.formats.file_kind import check_is_file
 from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
 from braggstream.formats.hdf5_maps import open_hdf5_bytes, reading
 from braggstream.formats.msgpack import MsgpackFrame
@@ -152,6 +153,7 @@ def _kept(start: SeriesStart) -> SeriesMessage:
 
 
 def _file_format(name: str) -> str:
+    check_is_file(name)
     try:
         with Path(name).open("rb") as file:
             start = file.read(16)

@@ -8,12 +8,20 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import process_time
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 HAND_OVER, IDLE = "hand-over", "idle"
 """Between parent and worker; and without a frame."""
 MOST_SHOWN = 16
 """With more workers the table shows their sum only; the JSON has them all."""
+
+
+class Lines(Protocol):
+    """Where lines are written."""
+
+    def write(self, text: str, /) -> int:
+        """Write text; raises `OSError` where nobody reads any more."""
+        ...
 
 
 @dataclass(slots=True)
@@ -36,7 +44,7 @@ class StageTimes:
     since: float | None = None
     """When the first frame was handed out [s, monotonic]."""
     until: float = 0.0
-    stream: TextIO | None = None
+    stream: Lines | None = None
     """Where a line is written for each frame."""
 
     def add(self, worker: int, timings: Mapping[str, float], *, since: float, until: float) -> None:

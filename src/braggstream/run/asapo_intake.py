@@ -215,6 +215,7 @@ class AsapoIntake:
             if self._publisher is not None and not in_hand.is_handed_over:
                 in_hand.kept = bytes(self._memory.view(task.slot, task.n_bytes))  # Its chunk waits for room.
             in_hand.slot = None
+        self._memory.release(task.slot)
         self._free.append(task.slot)
 
     def copy(self, task: Task) -> bytes:

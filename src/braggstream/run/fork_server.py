@@ -40,13 +40,17 @@ from braggstream.model.errors import BraggstreamError
 from braggstream.run.lasting_log import let_log_last
 from braggstream.run.processor import Processor, make_processor
 from braggstream.run.slots import SlotMemory
-from braggstream.run.ties import die_with_parent, name_process, outlive_parent
+from braggstream.run.standard_streams import open_standard_streams
+from braggstream.run.ties import PARENTS_SIGNALS, die_with_parent, name_process, outlive_parent
 from braggstream.run.worker import run_worker
+from braggstream.steps.indexing.external.descendants import adopt_orphans, end_children
 from braggstream.steps.indexing.external.program import end_left_behind
 
 ORDER_BYTES = 4096
 PROGRESS_S = 10.0
 """While kernels are compiled it is told so often how many are ready."""
+NOT_HEARD = PARENTS_SIGNALS | {signal.SIGTTOU}
+"""Signals that concern the parent alone, and that a process which writes into a terminal behind it may be sent."""
 FAREWELL_S = 2.0
 """So long workers may take to end by themselves after the parent has hung up."""
 
@@ -92,6 +96,8 @@ class ForkServer:
         A parent that was killed may have torn the last chunk of the stream file, which is then cut off.
         """
         outlive_parent()
+        if self._scratch is not None:
+            adopt_orphans()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_up.fileno(), warn_on_full_buffer=False)
         while True:
@@ -160,10 +166,14 @@ class ForkServer:
         )
 
     def _fork(self, order: ForkOrder, descriptor: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(descriptor)
+            complaint = f"cannot be started: {error.strerror}"
+            self._tell(EndedNote(token=order.token, pid=0, exit_code=1, complaint=complaint))
+            return
         if pid == 0:
             self._become_worker(order.worker, descriptor, parent)
         os.close(descriptor)
@@ -194,13 +204,20 @@ class ForkServer:
             os._exit(status)
 
     def _reap(self) -> None:
-        while self._workers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+        """Tell of workers that have ended, and end what their programs have left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
             if pid == 0:
-                break
-            token = self._workers.pop(pid)
+                return
+            token = self._workers.pop(pid, None)
+            if token is None:  # An orphan that was adopted.
+                continue
             if self._scratch is not None:
                 end_left_behind(self._scratch, pid)
+                end_children(spared=self._workers)
             self._tell(EndedNote(token=token, pid=pid, exit_code=os.waitstatus_to_exitcode(status)))
 
     def _see_workers_off(self, patience_s: float) -> None:
@@ -229,7 +246,9 @@ def _cut_torn_chunk(path: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Run the fork server with the words after its name."""
+    open_standard_streams()
     let_log_last()
+    signal.pthread_sigmask(signal.SIG_SETMASK, NOT_HEARD)
     control, setup, slots, parent = (int(word) for word in words)
     die_with_parent(parent)
     name_process("braggstream-fork")

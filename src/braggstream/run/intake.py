@@ -300,6 +300,7 @@ class MessageIntake:
     def release(self, task: Task) -> None:
         """Free a task's slot."""
         assert isinstance(task, MessageTask)
+        self._memory.release(task.slot)
         self._free.append(task.slot)
         if self._series is not None:
             self._series.release(task)

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ from braggstream.run.begun_source import BegunSource, n_slots_for, open_socket
 from braggstream.run.diagnosis_watcher import DiagnosisWatcher
 from braggstream.run.intake import FileIntake, Intake, MessageIntake
 from braggstream.run.large_blocks import keep_large_blocks
+from braggstream.run.lasting_log import LastingLog
+from braggstream.run.output_pipe import reader_of
 from braggstream.run.patient_output import PatientOutput, Sink
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
@@ -37,11 +39,12 @@ from braggstream.run.session import Session
 from braggstream.run.slots import SlotMemory
 from braggstream.run.stopping import StopSignals
 from braggstream.run.supervisor import Supervisor
-from braggstream.run.ties import raise_descriptor_limit
+from braggstream.run.system_limits import check_descriptors, raise_descriptor_limit
 from braggstream.run.watching import make_watchers
 from braggstream.sinks.json_summary import write_json_summary
 from braggstream.sinks.mille_file import open_mille_file
 from braggstream.steps.device import CUDA
+from braggstream.steps.indexing.external.descendants import end_marked
 from braggstream.steps.indexing.methods import uses_programs
 
 if TYPE_CHECKING:
@@ -109,10 +112,15 @@ def _run_session(
         limits_memory=not isinstance(source, FileSourceSettings) and settings.peaks.device != CUDA,
     )
     ledger = Ledger()
-    report = Report(ledger, run.status_interval_s)
+    log = sys.stderr if isinstance(sys.stderr, LastingLog) else None
+    report = Report(ledger, run.status_interval_s, log)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
-        memory = SlotMemory.create(n_slots + START_SLOTS, setup.slot_bytes)
+        if sink is None and not stack.enter_context(reader_of(output.stream_file, stop, report.say)):
+            return stop.status
+        n_kept = 0 if isinstance(source, FileSourceSettings) else n_slots + START_SLOTS
+        check_descriptors(run.n_workers, n_kept)
+        memory = SlotMemory.create(n_kept, setup.slot_bytes)
         stack.callback(memory.close)
         intake = _open_intake(source, setup, memory, run=run, report=report)
         receiving = stack.enter_context(ExitStack())
@@ -145,7 +153,7 @@ def _run_session(
             stop=stop,
             watchers=watchers,
         )
-        session.times.stream = sys.stdout if run.profile else None
+        session.times.stream = LastingLog(sys.stdout) if run.profile else None
         try:
             return session.run()
         finally:
@@ -153,11 +161,12 @@ def _run_session(
             ledger.n_replaced_workers = supervisor.n_replaced
             ledger.n_undelivered = intake.n_undelivered
             learned = [*(watcher.finish() for watcher in learners), intake.summary()]
-            report.finish()
-            learned.append(diagnosis.finish())
             if run.profile:
                 learned.append({"profile": session.times.as_dict()})
-                for line in session.times.table():
+            with nullcontext() if log is None else log.patience(lambda: stop.n_received > 0):
+                report.finish()
+                learned.append(diagnosis.finish())
+                for line in session.times.table() if run.profile else ():
                     report.say(line)
             summary = dict(ChainMap(ledger.as_dict(), *learned))
             if tell_summary is not None:
@@ -174,8 +183,10 @@ def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Set
         scratch = tempfile.mkdtemp(prefix=f"indexamajig.{os.getpid()}.", dir=run.temp_dir)
     except OSError as error:
         raise UserError(f"--temp-dir={run.temp_dir}: {error.strerror or error}") from None
+    scratch = str(Path(scratch).absolute())
     stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-    return replace(settings, indexing=replace(settings.indexing, scratch=str(Path(scratch).absolute())))
+    stack.callback(end_marked, scratch)
+    return replace(settings, indexing=replace(settings.indexing, scratch=scratch))
 
 
 def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) -> Sink:

@@ -7,7 +7,9 @@ from time import monotonic
 from typing import TextIO
 
 from braggstream.formats.wire import FrameOutcome
+from braggstream.model.shown_text import shown
 from braggstream.pipeline.totals import Ledger
+from braggstream.run.lasting_log import LastingLog
 
 MAX_LINES = 20
 """So many failures of one reason, and as many warnings, are told one by one between two status lines."""
@@ -19,7 +21,7 @@ BAR_INTERVAL_S = 0.2
 class Report:
     """What the user sees during a session."""
 
-    def __init__(self, ledger: Ledger, interval_s: float, stream: TextIO | None = None) -> None:
+    def __init__(self, ledger: Ledger, interval_s: float, stream: TextIO | LastingLog | None = None) -> None:
         self._ledger = ledger
         self._interval_s = interval_s
         self._stream = sys.stderr if stream is None else stream
@@ -29,6 +31,7 @@ class Report:
         self._n_lines: Counter[str] = Counter()
         self._bar_at = 0.0
         self._has_bar = False
+        self._bar_width = 0
         self.total: int | None = None
         """Frames that there will be, where that is known."""
         self.more_lines: Sequence[Callable[[], str]] = ()
@@ -37,19 +40,19 @@ class Report:
     def say(self, line: str) -> None:
         """Write a line; what came from outside cannot steer the terminal."""
         self._clear_bar()
-        print(_shown(line), file=self._stream, flush=True)
+        print(shown(line, keep="\n"), file=self._stream, flush=True)
 
     def notice(self, line: str) -> None:
         """Tell what a sender says, which may be much."""
-        self._say_limited("notices", line)
+        self._say_limited("notices", shown(line))
 
     def outcome(self, outcome: FrameOutcome) -> None:
         """Tell what was wrong with a frame, and what the user should know of it."""
-        name = f"{outcome.filename} {outcome.event} (serial {outcome.serial})"
+        name = shown(f"{outcome.filename} {outcome.event} (serial {outcome.serial})")
         if outcome.status == "failed":
-            self._say_limited(outcome.reason, f"{name}: failed ({outcome.reason}): {outcome.complaint}")
+            self._say_limited(outcome.reason, f"{name}: failed ({outcome.reason}): {shown(outcome.complaint)}")
         for warning in outcome.warnings:
-            self._say_limited("warnings", f"{name}: {warning}")
+            self._say_limited("warnings", f"{name}: {shown(warning)}")
         if outcome.n_compiled:
             self._say_limited("warnings", f"{name}: waited for {outcome.n_compiled} kernels to be compiled")
 
@@ -98,17 +101,11 @@ class Report:
         done = self._ledger.n_processed + self._ledger.n_failed
         filled = BAR_WIDTH * min(done, total) // total
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
-        print(f"\r[{bar}] {done}/{total}", end="", file=self._stream, flush=True)
-        self._bar_at, self._has_bar = now, True
+        text = f"[{bar}] {done}/{total}"
+        print(f"\r{text}", end="", file=self._stream, flush=True)
+        self._bar_at, self._has_bar, self._bar_width = now, True, len(text)
 
     def _clear_bar(self) -> None:
         if self._has_bar:
-            print("\r\x1b[K", end="", file=self._stream)
+            print(f"\r{'':{self._bar_width}}\r", end="", file=self._stream)
             self._has_bar = False
-
-
-def _shown(text: str) -> str:
-    """Write out what is not printable, but line ends."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -80,6 +80,7 @@ class SeriesKeeper:
         is_current = self._current is not None and self._current[0] == slot
         if not is_current and self._n_open.get(slot) == 0:
             del self._n_open[slot]
+            self._memory.release(slot)
             self._free.append(slot)
 
 

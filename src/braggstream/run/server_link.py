@@ -11,6 +11,7 @@ from braggstream.formats.wire import EndOrder, Note, Order, Setup, decode_note, 
 from braggstream.run.slots import SlotMemory
 from braggstream.run.ties import PARENTS_SIGNALS
 
+FORK_SERVER = "braggstream.run.fork_server"
 NOTE_BYTES = 1 << 16
 FAREWELL_S = 5.0
 """So long the fork server may take to see its workers off."""
@@ -46,6 +47,11 @@ class ServerLink:
     def pid(self) -> int:
         """Process id of the fork server."""
         return self._process.pid
+
+    @property
+    def exit_code(self) -> int:
+        """Exit status, or minus the number of the signal that ended it; to be asked after `close`."""
+        return self._process.wait()
 
     def order(self, order: Order, passed: socket.socket | None = None) -> None:
         """Give an order, with a socket to pass on (closed here once it is on its way)."""
@@ -122,7 +128,7 @@ def _start(descriptors: tuple[int, ...]) -> "subprocess.Popen[bytes]":
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "braggstream.run.fork_server", *words],
+            [sys.executable, "-P", "-m", FORK_SERVER, *words],
             stdin=subprocess.DEVNULL,
             pass_fds=descriptors,
             process_group=0,

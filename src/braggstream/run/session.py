@@ -22,8 +22,8 @@ from braggstream.run.watching import Watcher
 if TYPE_CHECKING:
     pass
 
-DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
-"""Exit statuses, as CrystFEL's; a second stop signal gives its number plus 128."""
+DONE, NOTHING_PROCESSED = 0, 5
+"""Exit statuses, as CrystFEL's; for those of signals see `StopSignals.status`."""
 
 
 class Session:
@@ -75,10 +75,8 @@ class Session:
         return self._status()
 
     def _status(self) -> int:
-        if self._stop.n_received > 1:
-            return KILLED + self._stop.last
         if self._stop.n_received:
-            return SHUT_DOWN if self._stop.is_shutdown else DONE
+            return self._stop.status
         return DONE if self._ledger.n_processed else NOTHING_PROCESSED
 
     def _is_done(self) -> bool:

@@ -1,7 +1,8 @@
 """Shared memory in which messages lie while they are processed.
 
 One anonymous file without a name (so nothing can be left behind) holds all slots.  Each slot has room for the
-largest message that is accepted, as address space: memory is taken by the page as messages touch it.
+largest message that is accepted, as address space: memory is taken by the page as messages touch it.  A slot keeps
+the pages of the frames that detectors usually send, and gives back those of larger messages.
 """
 
 import contextlib
@@ -9,7 +10,12 @@ import mmap
 import os
 from typing import Self
 
+from braggstream.run.system_limits import SystemRefusal
+
 PAGE = mmap.PAGESIZE
+KEPT_BYTES = 128 << 20
+"""A slot with a larger message gives its memory back: taking it anew costs ten times what copying the message does
+(a GiB: 1.5 s against 0.14 s), so no usual frame is to be as large.  Those of the largest detectors have 72 MiB."""
 
 
 class SlotMemory:
@@ -20,12 +26,16 @@ class SlotMemory:
         self._stride = _whole_pages(slot_bytes)
         self._maps: dict[int, mmap.mmap] = {}
         self._views: dict[int, memoryview] = {}
+        self._n_filled: dict[int, int] = {}
+        """Size of the message in each slot [bytes]."""
 
     @classmethod
     def create(cls, n_slots: int, slot_bytes: int) -> Self:
-        """Make the file; its descriptor is inherited by processes that are given it."""
-        descriptor = os.memfd_create("braggstream-slots")
-        os.ftruncate(descriptor, n_slots * _whole_pages(slot_bytes))
+        """Make the file; its descriptor is inherited by processes that are given it.  Raises `SystemRefusal`."""
+        n_bytes = n_slots * _whole_pages(slot_bytes)
+        with SystemRefusal.told(f"no memory for {n_slots} messages of {slot_bytes} bytes"):
+            descriptor = os.memfd_create("braggstream-slots")
+            os.ftruncate(descriptor, n_bytes)
         return cls(descriptor, slot_bytes)
 
     def fill(self, slot: int, payload: memoryview | bytes) -> int:
@@ -34,7 +44,14 @@ class SlotMemory:
         if n_bytes > self._stride:
             raise ValueError(f"a message of {n_bytes} bytes is larger than a slot")
         self._window(slot, n_bytes)[:n_bytes] = payload
+        self._n_filled[slot] = n_bytes
         return n_bytes
+
+    def release(self, slot: int) -> None:
+        """Take note that the message in a slot is not wanted any more: a large one's memory is given back."""
+        if self._n_filled.pop(slot, 0) > KEPT_BYTES:
+            with contextlib.suppress(OSError):  # A system that cannot take it back leaves it to the next message.
+                self._maps[slot].madvise(mmap.MADV_REMOVE)
 
     def view(self, slot: int, n_bytes: int) -> memoryview:
         """Give the message in a slot, read-only."""
@@ -52,7 +69,8 @@ class SlotMemory:
         if found is None or len(found) < n_bytes:
             self._unmap(slot)
             size = max(PAGE, min(self._stride, _whole_pages(n_bytes + n_bytes // 4)))
-            self._maps[slot] = mmap.mmap(self.descriptor, size, offset=slot * self._stride)
+            with SystemRefusal.told(f"no memory for a message of {n_bytes} bytes"):
+                self._maps[slot] = mmap.mmap(self.descriptor, size, offset=slot * self._stride)
             found = self._views[slot] = memoryview(self._maps[slot])
         return found
 

@@ -9,6 +9,11 @@ from typing import Any, Self
 
 from braggstream.run.ties import STOP_SIGNALS
 
+DONE, SHUT_DOWN, KILLED = 0, 1, 128
+"""Exit statuses, as CrystFEL's; a second stop signal gives its number plus 128."""
+STUCK_S = 20.0
+"""A run that was to end at once and has not after so long is stuck: in a file system that does not answer, or in a
+pipe that nobody reads."""
 ECHO_S = 0.05
 """A signal so soon after the first is the same wish: `timeout` tells a process, and then its group with it [s]."""
 
@@ -16,7 +21,8 @@ ECHO_S = 0.05
 class StopSignals:
     """Counts signals while it is entered; does nothing outside the main thread, where Python forbids it.
 
-    The third signal ends the process as if nobody listened: the way out where the loop itself is stuck.
+    The third signal, or a while after the second one, ends the process as if nobody listened: the way out where the
+    loop itself is stuck.
     """
 
     def __init__(self) -> None:
@@ -35,6 +41,13 @@ class StopSignals:
         """Becomes readable when a signal comes."""
         return self._wake
 
+    @property
+    def status(self) -> int:
+        """Exit status of a session that was stopped."""
+        if self.n_received > 1:
+            return KILLED + self.last
+        return SHUT_DOWN if self.is_shutdown else DONE
+
     def drain(self) -> None:
         """Make the descriptor unreadable again."""
         with contextlib.suppress(BlockingIOError):
@@ -47,11 +60,14 @@ class StopSignals:
                 if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                     continue  # `nohup` means that the terminal may go.
                 self._before[number] = signal.signal(number, self._note)
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lambda *_: self._end())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         os.close(self._wake)
@@ -66,7 +82,14 @@ class StopSignals:
         if self.n_received == 1:
             self._first_at = now
             self.is_shutdown = number == signal.SIGUSR1
+        if self.n_received == 2:
+            signal.setitimer(signal.ITIMER_REAL, STUCK_S)
         if self.n_received >= 3:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        os.write(self._wake_up, b"s")
+            self._end()
+        with contextlib.suppress(BlockingIOError):  # It wakes the loop as it is.
+            os.write(self._wake_up, b"s")
+
+    def _end(self) -> None:
+        """End the process as the last signal would have without us."""
+        signal.signal(self.last, signal.SIG_DFL)
+        os.kill(os.getpid(), self.last)

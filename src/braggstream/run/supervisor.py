@@ -1,17 +1,14 @@
 """The parent's view of its workers: hands out tasks, collects outcomes, replaces what crashed or hangs."""
 
-import contextlib
-import os
 import select
-import signal
 import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from time import monotonic
 
 from braggstream.formats.wire import (
-    AdjustOrder,
     BrokenNote,
     CompilingNote,
     EndedNote,
@@ -27,42 +24,30 @@ from braggstream.formats.wire import (
     WarmOrder,
     WireError,
     decode_outcome,
-    encode,
 )
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.errors import BraggstreamError
 from braggstream.model.frame import FileSlot, Message
-from braggstream.run.links import Inbox, LinkBroken, send_message
+from braggstream.run.links import Inbox, LinkBroken
 from braggstream.run.processor import Work, failure_of
 from braggstream.run.server_link import ServerLink
+from braggstream.run.silence import Silence
 from braggstream.run.slots import SlotMemory
+from braggstream.run.system_limits import SystemRefusal
+from braggstream.run.worker_link import WorkerLink, ending_of
+from braggstream.steps.indexing.external.descendants import end_marked
 
 MAX_FRUITLESS = 5
-"""So many workers in a row may die before they are ready for a frame; then the run is given up."""
+"""So many workers in a row, or processes that fork them, may die before a worker is ready for a frame; then the run
+is given up."""
+FORK_AGAIN_S, MOST_FORK_AGAIN_S = 0.25, 30.0
+"""The first of them is replaced after so long, further ones after growing times up to the second."""
+ABSENT_S = 5.0
+"""A parent that has not looked after its workers for so long was stopped itself: it does so every second."""
 
 
 class WorkersBroken(BraggstreamError):
     """Workers cannot be started."""
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    number: int
-    """Place in the crew: for its name, and the processor it is bound to."""
-    token: int
-    """Tells it from those that had its place before."""
-    link: socket.socket
-    inbox: Inbox
-    generation: int
-    pid: int = 0
-    is_ready: bool = False
-    task: Task | None = None
-    since: float = 0.0
-    """When the task was handed over [s, monotonic]."""
-    adjustment: int = 0
-    """Number of the adjustments that it has."""
-    fate: str = ""
-    """Why it was told to end; empty for one that ended by itself."""
 
 
 @dataclass(slots=True)
@@ -94,9 +79,9 @@ class Supervisor:
     _is_compiling: bool = False
     """Whether it was told that kernels are being compiled."""
     _server: ServerLink | None = None
-    _workers: dict[int, _Worker] = field(default_factory=dict)
+    _workers: dict[int, WorkerLink] = field(default_factory=dict)
     """By token; also those that were told to end and have not yet."""
-    _talkers: dict[int, _Worker] = field(default_factory=dict)
+    _talkers: dict[int, WorkerLink] = field(default_factory=dict)
     """By descriptor; those that have not hung up."""
     _heard: select.epoll = field(default_factory=select.epoll)
     _n_forked: int = 0
@@ -110,11 +95,21 @@ class Supervisor:
     _tried: set[int] = field(default_factory=set)
     """Serial numbers of the tasks that a worker has died with, and that are tried once again."""
     _n_fruitless: int = 0
+    """Workers in a row that have ended before they were ready."""
+    _forks_due: dict[float, int] = field(default_factory=dict)
+    """Places in the crew that are to be filled later, by the time for that [s, monotonic]."""
+    _n_lost_servers: int = 0
+    """Fork servers in a row that have ended before one of their workers was ready."""
+    _silence: Silence = field(default_factory=Silence)
+    _turned_at: float = field(default_factory=monotonic)
+    """When everybody was heard last [s, monotonic]."""
     _settled: list[Settled] = field(default_factory=list)
 
     def start(self) -> None:
         """Start the fork server; workers follow once it is warm."""
-        self._server = ServerLink(self.setup, self.memory)
+        with SystemRefusal.told("workers cannot start"):
+            self._server = ServerLink(self.setup, self.memory)
+        self._silence = Silence()
         self._heard.register(self._server.descriptor, select.EPOLLIN)
 
     @property
@@ -135,8 +130,8 @@ class Supervisor:
 
     def deadline(self) -> float:
         """Give the time of the next thing to do without being woken [s, monotonic]; infinite for nothing."""
-        started = [worker.since for worker in self._workers.values() if worker.task is not None]
-        return min(started, default=float("inf")) + self.frame_timeout_s
+        started = [worker.since for worker in self._workers.values() if worker.is_timed]
+        return min(min(started, default=inf) + self.frame_timeout_s, min(self._forks_due, default=inf))
 
     def submit(self, task: Task) -> None:
         """Queue a task."""
@@ -148,9 +143,11 @@ class Supervisor:
 
     def turn(self) -> list[Settled]:
         """Hear everybody, replace the dead, kill the hung, hand out tasks; gives what was settled."""
+        self._excuse_absence()
         self._hear_workers()
         self._hear_server()
         self._kill_hung()
+        self._fork_due()
         self._hand_out()
         settled, self._settled = self._settled, []
         return settled
@@ -172,25 +169,26 @@ class Supervisor:
             if descriptor in self._talkers:
                 self._hear(self._talkers[descriptor])
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: WorkerLink) -> None:
         """Take a worker's messages; one that sends nonsense is killed."""
         try:
             for data in worker.inbox.read():
                 message = decode_outcome(data)
                 if isinstance(message, Hello):
                     worker.pid, worker.is_ready = message.pid, True
+                    self._n_lost_servers = 0
                 else:
                     self._take(worker, message)
         except (LinkBroken, WireError):
-            self._kill(worker, "crash")
+            worker.kill("crash")
         if worker.inbox.is_ended:
             self._stop_hearing(worker)
 
-    def _stop_hearing(self, worker: _Worker) -> None:
+    def _stop_hearing(self, worker: WorkerLink) -> None:
         if self._talkers.pop(worker.link.fileno(), None) is not None:
             self._heard.unregister(worker.link.fileno())
 
-    def _take(self, worker: _Worker, outcome: FrameOutcome) -> None:
+    def _take(self, worker: WorkerLink, outcome: FrameOutcome) -> None:
         task, worker.task = worker.task, None
         if task is None or task.serial != outcome.serial:
             worker.task = task
@@ -204,7 +202,7 @@ class Supervisor:
         if (outcome.is_last or worker.generation != self._generation) and not worker.inbox.is_ended:
             self._renew(worker)
 
-    def _set_aside(self, worker: _Worker, task: Task, pixel_type: str) -> None:
+    def _set_aside(self, worker: WorkerLink, task: Task, pixel_type: str) -> None:
         """Keep a frame until the kernels for its pixel type are ready."""
         complaint = self._warmed.get(pixel_type)
         if complaint is None:
@@ -220,12 +218,27 @@ class Supervisor:
     def _hear_server(self) -> None:
         if self._server is None:
             return
-        for note in self._server.notes():
+        notes = self._server.notes()
+        for note in notes:
             self._note(note)
+        if notes:
+            self._silence.is_broken()
         if self._server.is_ended:
             self._lose_server()
+        elif self._silence.is_too_long(self._server.pid, is_awaited=self._awaits_server, is_busy=self._is_warming):
+            self._lose_server("does not answer any more")
         else:
             self._server.flush()
+
+    @property
+    def _is_warming(self) -> bool:
+        """Whether the fork server compiles, or may do so."""
+        return not self.is_warm or bool(self._unwarmed)
+
+    @property
+    def _awaits_server(self) -> bool:
+        """Whether the fork server is to do something: compile, fork a worker, or tell of the end of one."""
+        return self._is_warming or any(not w.pid or w.inbox.is_ended for w in self._workers.values())
 
     def _note(self, note: Note) -> None:
         match note:
@@ -273,44 +286,54 @@ class Supervisor:
     # ---- workers come and go -------------------------------------------------------------------------------
 
     def _fork(self, number: int) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self.say(f"Worker {number} cannot be started: {error.strerror}")
+            return self._fork_later(number)
         token = self._n_forked
         self._n_forked += 1
-        worker = _Worker(number, token, ours, Inbox(ours), self._generation)
+        worker = WorkerLink(number, token, ours, Inbox(ours), self._generation)
         self._workers[token] = self._talkers[ours.fileno()] = worker
         self._heard.register(ours, select.EPOLLIN)
         assert self._server is not None
         self._server.order(ForkOrder(worker=number, token=token), theirs)
 
-    def _renew(self, worker: _Worker) -> None:
+    def _renew(self, worker: WorkerLink) -> None:
         """Replace an idle worker by one that is forked now: with all kernels, and with little memory."""
-        worker.fate = "renewed"
-        worker.link.shutdown(socket.SHUT_WR)
+        worker.retire()
         self._fork(worker.number)
-
-    def _kill(self, worker: _Worker, fate: str) -> None:
-        worker.fate = worker.fate or fate
-        if worker.pid:
-            with contextlib.suppress(ProcessLookupError):  # It has ended; the note of that is on its way.
-                os.kill(worker.pid, signal.SIGKILL)
 
     def _kill_hung(self) -> None:
         now = monotonic()
         for worker in self._workers.values():
-            if worker.task is not None and not worker.fate and now - worker.since > self.frame_timeout_s:
-                self._kill(worker, "timeout")
+            if worker.is_timed and now - worker.since > self.frame_timeout_s:
+                worker.kill("timeout")
+
+    def _excuse_absence(self) -> None:
+        """Take it for nobody's fault where this process itself was stopped for a while, with the others perhaps."""
+        now = monotonic()
+        absent_s, self._turned_at = now - self._turned_at, now
+        if absent_s > ABSENT_S:
+            self._silence.is_broken()
+            for worker in self._workers.values():
+                worker.since += absent_s
 
     def _bury(self, note: EndedNote) -> None:
         """Settle what a dead worker had in hand, and replace it."""
         worker = self._workers[note.token]
         self._hear(worker)
         is_expected = worker.fate == "renewed"
-        self._lose(worker, _ending(note.exit_code))
-        if not is_expected:
-            self.n_replaced += 1
+        self._lose(worker, note.complaint or ending_of(note.exit_code))
+        if is_expected:
+            return
+        self.n_replaced += 1
+        if worker.is_ready:
             self._fork(worker.number)
+        else:
+            self._fork_later(worker.number)
 
-    def _lose(self, worker: _Worker, ending: str) -> None:
+    def _lose(self, worker: WorkerLink, ending: str) -> None:
         """Take a dead worker from the books.
 
         A frame that it had is tried once again: most workers that die were killed from outside.  One that took too
@@ -319,7 +342,7 @@ class Supervisor:
         self._stop_hearing(worker)
         worker.link.close()
         del self._workers[worker.token]
-        name = f"worker {worker.number} (process {worker.pid})"
+        name = worker.name
         if worker.task is not None and worker.fate == "timeout":
             limit = f"longer than {self.frame_timeout_s:g} s"
             self._fail(worker.task, "timeout", f"{limit}: {name} was killed and is replaced")
@@ -330,32 +353,51 @@ class Supervisor:
         elif worker.task is not None:
             self._fail(worker.task, "crash", f"{name} {ending} and is replaced; it was the frame's second time")
         elif worker.fate != "renewed":
-            self.say(f"W{name[1:]} {ending} while idle and is replaced")
-            self._n_fruitless += not worker.is_ready  # One that was ready was killed from outside.
-            if self._n_fruitless >= MAX_FRUITLESS:
-                raise WorkersBroken(
-                    f"workers cannot start: {self._n_fruitless} in a row ended before they were ready"
-                )
+            then = "while idle and is replaced" if worker.pid else "and is tried again"
+            self.say(f"W{name[1:]} {ending} {then}")
+
+    def _fork_later(self, number: int) -> None:
+        """Replace a worker that has ended before it was ready (one that was, was killed from outside).
+
+        Each one waits for longer than the one before; where there is no other worker, that has an end.
+        """
+        self._n_fruitless += 1
+        if self._n_fruitless >= MAX_FRUITLESS and not any(worker.is_ready for worker in self._workers.values()):
+            raise WorkersBroken(f"workers cannot start: {self._n_fruitless} in a row ended before they were ready")
+        self._forks_due[monotonic() + min(FORK_AGAIN_S * self._n_fruitless**2, MOST_FORK_AGAIN_S)] = number
+
+    def _fork_due(self) -> None:
+        for when in [when for when in self._forks_due if when <= monotonic()]:
+            self._fork(self._forks_due.pop(when))
 
     def _fail(self, task: Task, reason: str, complaint: str) -> None:
         self._tried.discard(task.serial)
         self._settled.append(Settled(task, failure_of(_work(task), reason=reason, complaint=complaint)))
 
-    def _lose_server(self) -> None:
-        """Start the fork server anew; its workers have ended with it."""
-        if not self.is_warm:
-            raise WorkersBroken("workers cannot start: the process that forks them has ended")
-        self.say("The process that forks workers has ended: starting it anew.")
+    def _lose_server(self, complaint: str = "") -> None:
+        """Start the fork server anew; its workers end with it.
+
+        It may be killed again while it starts.  One that ends by itself would only do so again.
+        """
+        assert self._server is not None
+        self._server.close(at_once=bool(complaint))  # Its descriptor leaves `_heard` with it.
+        ending = complaint or ending_of(self._server.exit_code)
+        self._n_lost_servers += 1
+        is_hopeless = self._server.exit_code >= 0 and not self.is_warm
+        if is_hopeless or self._n_lost_servers >= MAX_FRUITLESS:
+            raise WorkersBroken(f"workers cannot start: the process that forks them {ending}")
+        self.say(f"The process that forks workers {ending}: starting it anew.")
         for worker in list(self._workers.values()):
             self._hear(worker)
         for worker in list(self._workers.values()):
             worker.fate = "renewed"
             self._lose(worker, "ended with the process that forked it")
+        if self.setup.settings.indexing.scratch is not None:
+            end_marked(self.setup.settings.indexing.scratch)
         self._queue.extend(task for tasks in self._unwarmed.values() for task in tasks)
         self._unwarmed.clear()
         self._warmed.clear()
-        assert self._server is not None
-        self._server.close(at_once=True)  # Its descriptor leaves `_heard` with it.
+        self._forks_due.clear()
         self.is_warm = False
         self.start()
 
@@ -365,22 +407,13 @@ class Supervisor:
         for worker in self._workers.values():
             if not self._queue:
                 return
-            if worker.is_ready and worker.task is None and not worker.fate and not worker.inbox.is_ended:
+            if worker.is_free:
                 task = self._queue.popleft()
                 try:
-                    self._tell_adjustments(worker)
-                    send_message(worker.link, encode(task))
+                    worker.hand_over(task, self.adjustments)
                 except LinkBroken:
                     self._queue.appendleft(task)  # It died idle; the note of that is on its way.
                     worker.fate = "crash"
-                    continue
-                worker.task, worker.since = task, monotonic()
-
-    def _tell_adjustments(self, worker: _Worker) -> None:
-        """Tell a worker what the session has learned since its last frame."""
-        if worker.adjustment != self.adjustments.number:
-            send_message(worker.link, encode(AdjustOrder(adjustments=self.adjustments)))
-            worker.adjustment = self.adjustments.number
 
 
 def _work(task: Task) -> Work:
@@ -388,13 +421,3 @@ def _work(task: Task) -> Work:
     if isinstance(task, FileTask):
         return FileSlot(filename=task.filename, event=task.event, serial=task.serial)
     return Message(payload=b"", serial=task.serial, origin=task.origin)
-
-
-def _ending(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"ended with status {exit_code}"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = "unknown"
-    return f"was killed by signal {-exit_code} ({name})"

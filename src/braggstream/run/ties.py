@@ -3,9 +3,7 @@
 import ctypes
 import os
 import signal
-from pathlib import Path
 
-MAX_ARGUMENTS = 1 << 22
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
@@ -31,30 +29,3 @@ def outlive_parent() -> None:
 def name_process(name: str) -> None:
     """Show this process under a name of at most 15 letters in `top` and `ps`."""
     _libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
-
-
-def raise_descriptor_limit() -> None:
-    """Allow as many open files as the system lets us: each worker takes one."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def hide_in_process_list(secret: str) -> None:
-    """Overwrite a secret among this process's arguments, which `ps` shows to everybody.
-
-    Where they lie is told by the kernel (proc_pid_stat(5), fields 48 and 49); nothing happens where it does not.
-    """
-    wanted = os.fsencode(secret)
-    try:
-        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-        start, end = int(fields[45]), int(fields[46])
-    except (OSError, ValueError, IndexError):
-        return
-    if not wanted or not 0 < start < end or end - start > MAX_ARGUMENTS:
-        return
-    place = ctypes.string_at(start, end - start).find(wanted)
-    if place >= 0:
-        ctypes.memset(start + place, ord("x"), len(wanted))

@@ -11,6 +11,7 @@ from braggstream.run.memory_limits import MemoryLimits
 from braggstream.run.processor import Processor, Work, outcome_of
 from braggstream.run.slots import SlotMemory
 from braggstream.run.ties import die_with_parent, name_process
+from braggstream.steps.indexing.external.descendants import adopt_orphans
 
 
 def run_worker(
@@ -21,6 +22,8 @@ def run_worker(
     name_process(f"braggstream-w{number}")
     if setup.processors:
         _bind_to(setup.processors[number % len(setup.processors)])
+    if setup.settings.indexing.scratch is not None:
+        adopt_orphans()
     processor.begin_work(number)
     limits = MemoryLimits()
     if setup.limits_memory:

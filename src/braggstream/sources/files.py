@@ -86,6 +86,9 @@ def list_lines(name: str) -> Iterator[str]:
 
 
 def _check_list(name: str) -> None:
+    """Raise `UserError` for what is no list; a pipe can be read only once, and may have no writer yet."""
+    if Path(name).is_fifo():
+        return
     try:
         with Path(name).open("rb") as file:
             start = file.read(8)
@@ -108,13 +111,21 @@ def _open_list(name: str) -> Iterator[IO[str]]:
 
 def _bounded_lines(file: IO[str], name: str) -> Iterator[str]:
     number = 0
-    while line := file.readline(MAX_LINE + 1):
+    while line := _next_line(file, name):
         number += 1
         if len(line) > MAX_LINE:
             raise UserError(f"a line of more than {MAX_LINE} characters is no file name", path=name, line=number)
         if "\0" in line:
             raise UserError("the list of files holds binary data, expected text", path=name, line=number)
         yield line
+
+
+def _next_line(file: IO[str], name: str) -> str:
+    try:
+        return file.readline(MAX_LINE + 1)
+    except OSError as error:
+        place = "standard input" if name == "-" else name
+        raise UserError(f"the list of files (-i) cannot be read: {error.strerror}", path=place) from None
 
 
 def _say_on_stderr(line: str) -> None:

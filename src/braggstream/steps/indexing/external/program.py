@@ -1,7 +1,7 @@
 """Run another program for one frame: in a folder of its own, for a limited time, and with nothing left behind.
 
-The program gets a process group of its own, which is killed when its time is up, when it has ended (what it started
-itself may still run), and by the kernel and the fork server where the worker dies.  No shell is involved.
+The program is killed when its time is up, and with it all that it has started, which may also still run when it has
+ended itself; by the kernel and the fork server where the worker dies.  No shell is involved.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from braggstream.model.errors import UserError
+from braggstream.steps.indexing.external.descendants import MARK, end_children, kill_descendants
 
 TIMEOUT_S = 30.0
 """Programs that take longer on one frame are killed."""
@@ -122,6 +123,7 @@ class ExternalProgram:
             stdout=said,
             stderr=said,
             start_new_session=True,
+            env={**os.environ, MARK: str(self._scratch)},
             preexec_fn=_prepare,  # noqa: PLW1509  (workers have no threads)
         )
         try:
@@ -129,8 +131,10 @@ class ExternalProgram:
             yield process.pid
         finally:
             # Not yet waited for, so its number cannot belong to another process.
+            kill_descendants(process.pid)
             _kill_group(process.pid)
             status = process.wait()
+            end_children()
             if status < 0 and status != -signal.SIGKILL:
                 self.complain(f"died with signal {-status}")
 
