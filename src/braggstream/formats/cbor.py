@@ -1,10 +1,11 @@
 """CBOR (RFC 8949) as detectors send it, decoded without trust: bounded depth and count, byte strings not copied.
 
 Tags are kept as they are, so nothing in a message refers to anything else in it, and nothing is made larger than it
-came.  What detectors do not send is refused: strings in pieces, keys that are no texts, arrays of unknown length.
+came.  What nobody asks for is passed over (`skip`, `members`) and may be anything; limits are for what is decoded.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from braggstream.model.errors import DecodeError
 MAX_DEPTH = 16
 MAX_ITEMS = 200_000
 """Most items of one message."""
+MAX_SKIPPED = 4_000_000
+"""Most items of one message that are passed over: a few seconds."""
 MAX_TEXT = 1 << 16
 """Longest text [bytes]."""
 
@@ -33,10 +36,14 @@ class Tagged:
 class CborReader:
     """Reads items from a message, one after the other."""
 
-    def __init__(self, payload: memoryview | bytes) -> None:
+    def __init__(
+        self, payload: memoryview | bytes, *, most_items: int = MAX_ITEMS, skips: int = MAX_SKIPPED
+    ) -> None:
+        """Read at most so many items, and pass over so many others."""
         self._view = memoryview(payload)
         self._at = 0
         self._n_items = 0
+        self._skips = skips
 
     def item(self, depth: int = 0) -> Any:
         """Read the next item; raises `DecodeError`."""
@@ -58,10 +65,55 @@ class CborReader:
             return [self.item(depth + 1) for _ in range(number)]
         if major == MAP:
             return dict(self._entries(detail, number, depth))
-        if detail == INDEFINITE:
-            raise self._error("holds a string in pieces")
-        data = self._take(number)
+        data = self._pieces(major) if detail == INDEFINITE else self._take(number)
         return data if major == BYTES else self._text(data)
+
+    def members(self) -> Iterator[tuple[str, memoryview]]:
+        """Give the members of a map by their keys, not decoded; those without a name are passed over."""
+        left = self.map_start()
+        while left != 0 and not (left is None and self._is_break()):
+            key = self.item()
+            start = self._at
+            self.skip()
+            left = None if left is None else left - 1
+            if isinstance(key, str | int):
+                yield str(key), self._view[start : self._at]
+
+    def elements(self) -> Iterator[memoryview]:
+        """Give the elements of an array, not decoded."""
+        major, detail, left = self._head()
+        if major != ARRAY:
+            raise self._error("holds something else than an array")
+        while (detail == INDEFINITE and not self._is_break()) or (detail != INDEFINITE and left > 0):
+            start, left = self._at, left - 1
+            self.skip()
+            yield self._view[start : self._at]
+
+    def skip(self) -> None:
+        """Pass over the next item, whatever it is; raises `DecodeError` where it is not whole."""
+        open_items = [1]
+        """How many items are still to come on each level; below zero where a break ends them."""
+        while open_items:
+            if open_items[-1] == 0:
+                open_items.pop()
+                continue
+            if open_items[-1] < 0 and self._is_break():
+                open_items.pop()
+                continue
+            open_items[-1] -= 1
+            self._skips -= 1
+            if self._skips < 0:
+                raise self._error("has too many items")
+            self._n_items = 0
+            major, detail, number = self._head()
+            if major in (BYTES, TEXT) and detail != INDEFINITE:
+                self._take(number)
+            elif major == SIMPLE and detail in FLOATS:
+                self._take(1 << (detail - 24))
+            elif major == TAG:
+                open_items.append(1)
+            elif major in (BYTES, TEXT, ARRAY, MAP) and (detail == INDEFINITE or number):
+                open_items.append(-1 if detail == INDEFINITE else number * (2 if major == MAP else 1))
 
     def map_start(self) -> int | None:
         """Read the head of a map, after tags that mean nothing here; gives the number of its entries, if stated."""
@@ -81,10 +133,20 @@ class CborReader:
             if detail == INDEFINITE and self._is_break():
                 break
             key = self.item(depth + 1)
-            if not isinstance(key, str):
-                raise self._error("has a key that is no text")
-            entries.append((key, self.item(depth + 1)))
+            if not isinstance(key, str | int):
+                raise self._error("has a key that is neither a text nor a whole number")
+            entries.append((str(key), self.item(depth + 1)))
         return entries
+
+    def _pieces(self, major: int) -> memoryview:
+        """Join a string that came in pieces."""
+        pieces: list[memoryview] = []
+        while not self._is_break():
+            kind, detail, number = self._head()
+            if kind != major or detail == INDEFINITE:
+                raise self._error("holds a string in pieces that are none")
+            pieces.append(self._take(number))
+        return memoryview(b"".join(pieces))
 
     def _until_break(self, depth: int) -> list[Any]:
         items: list[Any] = []

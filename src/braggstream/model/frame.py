@@ -118,4 +118,6 @@ class Message:
     origin: MessageOrigin | None = None
     """What the service says of it, where it came from one."""
     start: SeriesStart | None = None
-    """The start message that arrived last, where there was one."""
+    """The start message of its series, where there was one."""
+    refusal: str = ""
+    """Why there is none, where one came that could not be understood."""

@@ -7,6 +7,9 @@ from typing import Literal
 from braggstream.model.cell import UnitCell
 from braggstream.model.live_merge_settings import LiveMergeSettings
 
+ALL_HEADERS = "all"
+"""Name under which all headers of a frame are copied (`--copy-header=all`)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameSettings:
@@ -21,7 +24,7 @@ class FrameSettings:
     highres: float = inf
     """Pixels with 1/d at or beyond this are bad [Å⁻¹] (`--highres`, which takes Å)."""
     copy_headers: tuple[str, ...] = ()
-    """Headers to copy into each chunk (`--copy-header`)."""
+    """Headers to copy into each chunk, `all` for all that a frame has (`--copy-header`)."""
     load_peaks: bool = False
     """Load the peak list that the geometry's `peak_list` names."""
     max_message_bytes: int = 1 << 30

@@ -27,6 +27,7 @@ from braggstream.pipeline.totals import Ledger
 from braggstream.run.begun_source import BegunSource, n_slots_for, open_socket
 from braggstream.run.intake import FileIntake, Intake, MessageIntake
 from braggstream.run.large_blocks import keep_large_blocks
+from braggstream.run.left_out import LeftOut
 from braggstream.run.patient_output import PatientOutput, Sink
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
@@ -113,7 +114,7 @@ def _run_session(
         stop = stack.enter_context(StopSignals())
         memory = SlotMemory.create(n_slots + START_SLOTS, setup.slot_bytes)
         stack.callback(memory.close)
-        intake = _open_intake(source, setup, memory, run=run, report=report)
+        intake = _open_intake(source, setup, memory, run=run, report=report, ledger=ledger)
         receiving = stack.enter_context(ExitStack())
         receiving.callback(intake.close)
         sink = sink or open_sink(geometry, settings, output)
@@ -199,6 +200,7 @@ def _open_intake(
     *,
     run: RunSettings,
     report: Report,
+    ledger: Ledger,
 ) -> Intake:
     if isinstance(source, AsapoSourceSettings):
         return _asapo_intake(source, setup, memory, run=run, report=report)
@@ -209,8 +211,16 @@ def _open_intake(
         kind = SampledIntake if source.subscribe and run.when_behind == "sample" else MessageIntake
         slots = range(setup.n_slots, setup.n_slots + START_SLOTS)
         may_be = may_be_series(setup.settings.frame.data_format)
-        series = SeriesKeeper(memory, slots, report.notice) if may_be else None
-        return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start, series=series)
+        series = SeriesKeeper(memory, slots, report.notice, ledger.senders) if may_be else None
+        needs_image = setup.settings.frame.load_image
+        return kind(
+            socket,
+            memory,
+            n_slots=setup.n_slots,
+            serial_start=run.serial_start,
+            series=series,
+            left_out=None if socket.is_asking else LeftOut(report.say, needs_image=needs_image),
+        )
     return FileIntake(open_frames(source, setup.geometry, run.serial_start))
 
 
