@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.cell import read_cell
-from braggstream.formats.dectris import kind_of
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5_maps import SIGNATURE
 from braggstream.formats.observation_files import load_observations
@@ -22,7 +21,7 @@ from braggstream.formats.stream_write import format_chunk
 from braggstream.model.cell import UnitCell
 from braggstream.model.crystal import Crystal, ReflectionTable
 from braggstream.model.errors import BraggstreamError, FrameError, UserError
-from braggstream.model.frame import FileSlot, Frame, Message, SeriesStart
+from braggstream.model.frame import FileSlot, Frame
 from braggstream.model.geometry import Geometry
 from braggstream.model.observations import Observations
 from braggstream.model.peaks import PeakTable
@@ -44,6 +43,7 @@ from braggstream.pipeline.loading import FrameLoader
 from braggstream.pipeline.merge_tables import merge
 from braggstream.pipeline.recipe import Recipe
 from braggstream.sources.files import FileSource
+from braggstream.sources.series import frames_of_messages
 from braggstream.sources.zmq import ZmqSource
 from braggstream.steps.indexing import index_q
 
@@ -175,25 +175,12 @@ def open_zmq(
     )
     source.open()
     try:
-        for message in _messages(source, patience):
+        for message in frames_of_messages(source.messages(patience)):
             frame = _loaded(lambda message=message: loader.from_message(message), on_error)  # type: ignore[misc]
             if frame is not None:
                 yield frame
     finally:
         source.close()
-
-
-def _messages(source: ZmqSource, patience: float) -> Iterator[Message]:
-    """Messages that are frames, each with the start message of its series where there was one."""
-    start: SeriesStart | None = None
-    n_frames = 0
-    for payload in source.messages(patience):
-        kind = kind_of(payload)
-        if kind == "start":
-            start = SeriesStart(payload=bytes(payload), number=1 if start is None else start.number + 1)
-        elif kind in (None, "image"):
-            n_frames += 1
-            yield Message(payload=payload, serial=n_frames, start=start)
 
 
 class Processor:

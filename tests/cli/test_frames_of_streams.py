@@ -186,6 +186,4 @@ def test_series_without_a_geometry(tmp_path):
 
 
 def read_headers(chunk):
-    return {
-        name: int(value) if value.lstrip("-").isdigit() else value for name, value in dict(chunk.headers).items()
-    }
+    return {name: value if isinstance(value, str) else float(value) for name, value in dict(chunk.headers).items()}

@@ -1,22 +1,32 @@
 """What detectors and their users put into messages beside what is wanted: it costs itself and nothing else."""
 
+import contextlib
 import io
 import json
 
 import cbor2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from braggstream.formats.cbor import CborReader
 from braggstream.formats.dectris import identify, kind_of, read_series_message, read_spots
 from braggstream.formats.dectris_geometry import geometry_text, start_geometry
 from braggstream.formats.geom import parse_geometry
 from braggstream.formats.parts import join_parts
-from braggstream.model.errors import UserError
+from braggstream.model.errors import DecodeError, UserError
 from braggstream.model.frame import Frame, Message, SeriesStart
 from braggstream.model.settings import FrameSettings
 from braggstream.pipeline.loading import FrameLoader
 from formats.image_frames import HEIGHT, TEXT, WIDTH, assert_shows, load, panel_of
 from formats.series_messages import STATED, end, image, image_1, made, start, start_1, typed
+
+nested_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 70), 1 << 70) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
 
 FOLLOWS = parse_geometry(
     TEXT.replace("9000 eV", "incident_energy eV").replace("clen = 0.1 m", "clen = detector_distance m")
@@ -165,6 +175,30 @@ def test_a_channel_that_is_broken_fails_frames_that_want_it_only():
     told = {"type": "image", "series_id": 3, "image_id": 0, "data": {"a": typed(made()), "b": "nothing"}}
     assert_shows(load(cbor2.dumps(told)), made())
     assert "'b'" in str(load(cbor2.dumps(told), parse_geometry("data = b\n" + TEXT)))
+
+
+@settings(max_examples=150)
+@given(st.lists(nested_values, min_size=1, max_size=3))
+def test_any_item_is_passed_over_whole(found):
+    content = b"".join(cbor2.dumps(item) for item in found) + b"\x18\x2a"
+    reader = CborReader(content)
+    reader.skip(len(found))
+    assert reader.item() == 42
+    loose = CborReader(b"\x9f" + content + b"\xff\xbf\x61a\x5f\x41b\xff\xff\x07")
+    loose.skip()
+    loose.skip()
+    assert loose.item() == 7
+    with pytest.raises(DecodeError):
+        CborReader(content[:-2]).skip(len(found) + 1)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=100))
+def test_random_bytes_are_passed_over_or_refused(data):
+    with contextlib.suppress(DecodeError):
+        CborReader(data).skip()
+    with pytest.raises(DecodeError, match="too many items"):
+        CborReader(b"\x80" * 50, skips=10).skip(50)
 
 
 # ---- version 1 ---------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ came.  What nobody asks for is passed over (`skip`, `members`) and may be anythi
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,21 @@ UNSIGNED, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE = range(8)
 FALSE, TRUE, NULL, UNDEFINED, HALF, SINGLE, DOUBLE, BREAK = 20, 21, 22, 23, 25, 26, 27, 31
 FLOATS = {HALF: ">e", SINGLE: ">f", DOUBLE: ">d"}
 INDEFINITE = 31
+LETTER = 0x61
+"""Head of a text of one byte."""
+
+
+def _leaf_bytes(first: int) -> int:
+    """How long an item is that begins with this byte, if that tells it, and if nothing is in it; zero else."""
+    major, detail = first >> 5, first & 31
+    if major in (BYTES, TEXT):
+        return 1 + detail if detail < 24 else 0
+    if major in (UNSIGNED, NEGATIVE, SIMPLE):
+        return 1 if detail < 24 else 1 + (1 << (detail - 24)) if detail <= 27 else 0
+    return 0
+
+
+LEAVES = tuple(map(_leaf_bytes, range(256)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +94,74 @@ class CborReader:
             if isinstance(key, str | int):
                 yield str(key), self._view[start : self._at]
 
-    def elements(self) -> Iterator[memoryview]:
-        """Give the elements of an array, not decoded."""
+    def maps_of_array(self, wanted: Mapping[int, str]) -> Iterator[dict[str, Any]]:
+        """Give the maps of an array, of each only the members that are wanted, by the letter that is their key."""
         major, detail, left = self._head()
         if major != ARRAY:
             raise self._error("holds something else than an array")
         while (detail == INDEFINITE and not self._is_break()) or (detail != INDEFINITE and left > 0):
-            start, left = self._at, left - 1
-            self.skip()
-            yield self._view[start : self._at]
-
-    def skip(self) -> None:
-        """Pass over the next item, whatever it is; raises `DecodeError` where it is not whole."""
-        open_items = [1]
-        """How many items are still to come on each level; below zero where a break ends them."""
-        while open_items:
-            if open_items[-1] == 0:
-                open_items.pop()
-                continue
-            if open_items[-1] < 0 and self._is_break():
-                open_items.pop()
-                continue
-            open_items[-1] -= 1
-            self._skips -= 1
-            if self._skips < 0:
-                raise self._error("has too many items")
+            left -= 1
             self._n_items = 0
-            major, detail, number = self._head()
-            if major in (BYTES, TEXT) and detail != INDEFINITE:
-                self._take(number)
-            elif major == SIMPLE and detail in FLOATS:
-                self._take(1 << (detail - 24))
-            elif major == TAG:
-                open_items.append(1)
-            elif major in (BYTES, TEXT, ARRAY, MAP) and (detail == INDEFINITE or number):
-                open_items.append(-1 if detail == INDEFINITE else number * (2 if major == MAP else 1))
+            yield self._chosen_members(wanted)
+
+    def _chosen_members(self, wanted: Mapping[int, str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        left = self.map_start()
+        while left != 0 and not (left is None and self._is_break()):
+            left = None if left is None else left - 1
+            head = self._view[self._at : self._at + 2]
+            if len(head) == 2 and head[0] == LETTER and head[1] in wanted:
+                self._at += 2
+                found[wanted[head[1]]] = self.item()
+            else:
+                self.skip(2)
+        return found
+
+    def skip(self, n_items: int = 1) -> None:
+        """Pass over the next items, whatever they are; raises `DecodeError` where they are not whole."""
+        view, at, skips = self._view, self._at, self._skips
+        outer: list[int] = []
+        """Items still to come on the levels outside of one that a break ends; below zero where a break ends it."""
+        try:
+            while n_items or outer:
+                if not n_items:
+                    n_items = outer.pop()
+                    continue
+                first = view[at]
+                if n_items < 0 and first == 0xFF:
+                    at, n_items = at + 1, outer.pop()
+                    continue
+                n_items, skips = n_items - 1, skips - 1
+                if skips < 0:
+                    raise self._error("has too many items")
+                if LEAVES[first]:
+                    at += LEAVES[first]
+                    continue
+                self._at = at
+                n_inside = self._inside()
+                at = self._at
+                if n_items >= 0 and n_inside >= 0:
+                    n_items += n_inside
+                elif n_inside:
+                    outer.append(n_items)
+                    n_items = n_inside
+        except IndexError:
+            raise self._error("ends too early") from None
+        if at > len(view):
+            raise self._error("ends too early, or states a length beyond its end")
+        self._at, self._skips, self._n_items = at, skips, 0
+
+    def _inside(self) -> int:
+        """Read the head of an item; gives how many items are in it, below zero where a break ends them."""
+        major, detail, number = self._head()
+        self._n_items = 0
+        if major == TAG:
+            return 1
+        if major in (BYTES, TEXT) and detail != INDEFINITE:
+            self._take(number)
+        if major in (BYTES, TEXT, ARRAY, MAP) and detail == INDEFINITE:
+            return -1
+        return {ARRAY: number, MAP: 2 * number}.get(major, 0)
 
     def map_start(self) -> int | None:
         """Read the head of a map, after tags that mean nothing here; gives the number of its entries, if stated."""

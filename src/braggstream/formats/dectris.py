@@ -27,6 +27,7 @@ TYPES |= {85: "<f4", 86: "<f8"}
 ALGORITHMS = ("bslz4", "lz4", "bszstd")
 MAX_CHANNELS = 32
 MAX_SPOTS = 1 << 18
+SPOT_KEYS = {ord(name): name for name in ("x", "y", "I")}
 MAX_NAME = 1000
 LOOKED_AT = 2000
 """To tell what a message is, at most so many of its items are passed over."""
@@ -198,15 +199,13 @@ def read_spots(raw: memoryview) -> NDArray[np.float64]:
     DecodeError
         They are no list of maps with numbers x, y and I.
     """
-    spots: list[list[float]] = []
-    for spot in CborReader(raw).elements():
-        if len(spots) == MAX_SPOTS:
+    columns: list[list[float]] = [[], [], []]
+    for number, spot in enumerate(CborReader(raw).maps_of_array(SPOT_KEYS)):
+        if number == MAX_SPOTS:
             raise DecodeError(f"the image message has more than {MAX_SPOTS} spots")
-        values: dict[str, Any] = dict.fromkeys("xyI")
-        for key, value in CborReader(spot).members():
-            if key in values:
-                values[key] = decode_cbor(value[:MAX_NAME])
-        if not all(type(value) in (int, float) for value in values.values()):
-            raise DecodeError("a spot of the image message has no numbers x, y and I")
-        spots.append([float(value) for value in values.values()])
-    return np.array(spots, np.float64).reshape(-1, 3).T.copy()
+        for column, name in zip(columns, SPOT_KEYS.values(), strict=True):
+            value = spot.get(name)
+            if type(value) not in (int, float):
+                raise DecodeError("a spot of the image message has no numbers x, y and I")
+            column.append(value)
+    return np.array(columns, np.float64)

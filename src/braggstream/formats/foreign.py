@@ -1,5 +1,7 @@
 """Messages of other systems that are not read here: they are known, so that somebody is told what to do instead."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ INSTEAD = "have its frames sent as MessagePack or HDF5 instead (docs/reference/m
 _MAPS = (*range(0x82, 0x90), 0xDE)
 _KEYS: Any = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 _KARABO_MEMBERS = {"source", "content"}
+_KARABO_SOURCE = re.compile(r"[^/\s]+/[^/\s]+/[^/:\s]+:[^/\s]+")
 _SLS_MEMBERS = {"jsonversion", "frameIndex", "frameNumber", "detshape"}
 
 
@@ -40,6 +43,13 @@ def refuse_foreign(payload: memoryview | bytes) -> None:
     name = "Karabo's bridge" if is_karabo(first) else _name_of_header(first)
     if name:
         raise MismatchError(f"the message is of {name}, which is not read: {INSTEAD}")
+
+
+def refuse_karabo_map(keys: Iterable[str]) -> None:
+    """Raise `MismatchError` where all keys of a map are sources of Karabo, as in its bridge's first version."""
+    names = list(keys)
+    if names and all(_KARABO_SOURCE.fullmatch(name) for name in names):
+        raise MismatchError(f"the message is of Karabo's bridge, which is not read: {INSTEAD}")
 
 
 def _name_of_header(part: memoryview | bytes) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.external_maps import ExternalMaps
+from braggstream.formats.foreign import refuse_karabo_map
 from braggstream.formats.msgpack_lenient import lenient_item, lenient_map, string_bytes
 from braggstream.formats.raw import lay_out, native_pixels, panel_window, text_header
 from braggstream.model.errors import DecodeError, HeaderError, MismatchError
@@ -128,6 +129,7 @@ class MsgpackFrame:
     def _array(self, key: str) -> NDArray[Any]:
         """View an image; its bytes stay in the message."""
         if key not in self._map:
+            refuse_karabo_map(self._map)
             keys = ", ".join(_one_line(name)[:40] for name in sorted(self._map)[:12])
             raise MismatchError(f"the message has no image {key} (it has {keys})")
         parts = _string_keys(_decoded_map(self._map[key], f"image {key}"))
