@@ -17,6 +17,9 @@ from formats.image_frames import TEXT, assert_shows, load, made
 GEOMETRY = parse_geometry("data = image\npeak_list = peaks\n" + TEXT)
 
 
+IMAGE = {"type": "<i4", "shape": list(made("<i4").shape), "data": made("<i4").tobytes()}
+
+
 def old(message):
     return msgpack.packb(message, default=msgpack_numpy.encode, use_bin_type=False)
 
@@ -85,6 +88,8 @@ def test_all_headers_of_a_message():
     headers = dict(load(packed, GEOMETRY, copy_headers=("long", "all")).headers)
     assert list(headers)[:3] == ["long", "energy", "note"] and headers["motor000"] == 0
     assert len(headers) == 1 + 128
+    odd = {"a\nb": 1, "c = d": 2, "asapo/stream": "x", "asapo": {"stream": "y"}, "ok": 3}
+    assert load(msgpack.packb(odd | {"image": IMAGE}), GEOMETRY, copy_headers=("all",)).headers == (("ok", 3),)
     assert load(packed, GEOMETRY).headers == ()
 
 
@@ -166,3 +171,12 @@ def test_random_bytes(data):
     for claim in (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 10_000, b"\x81\xc0" * 5_000):
         with pytest.raises(DecodeError):
             lenient_item(claim)
+
+
+def test_what_nobody_asked_for_may_be_nested_deeply():
+    deep = b"\x81\xa1a" * 5000 + b"\x01"
+    whole = msgpack.packb({"image": IMAGE, "x": 0})
+    assert whole.endswith(b"\xa1x\x00")
+    message = whole[:-1] + deep
+    for payload in (message, b"\x91" + message):
+        assert_shows(load(payload, GEOMETRY, copy_headers=("x", "all")), made("<i4"))

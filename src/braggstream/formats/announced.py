@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from braggstream.formats.json_objects import read_json
 from braggstream.formats.raw import RawFrame, text_header
-from braggstream.model.errors import DecodeError, HeaderError
+from braggstream.model.errors import HeaderError
 from braggstream.model.frame import FrameIdentity, HeaderValue, MessageOrigin
 
 MAX_DEPTH = 8
@@ -14,10 +15,10 @@ MAX_METADATA = 1 << 20
 """Longer metadata are refused [bytes]."""
 STREAM_HEADER = "asapo/stream"
 """Header of a chunk that names the message stream: with the serial number it tells a message from all others."""
+TIME_HEADER = "asapo/time"
+"""Header of a chunk that tells when the service received the message [s since 1970]."""
 EVENT = "//"
 """`Event` of such a frame, as CrystFEL writes it."""
-
-_OBJECT: Any = msgspec.json.Decoder(dict[str, Any])
 
 
 def encode_metadata(metadata: object) -> bytes:
@@ -35,13 +36,7 @@ def read_metadata(text: bytes) -> dict[str, Any]:
     """Read metadata; raises `DecodeError` where they are no JSON object."""
     if not text:
         return {}
-    if len(text) > MAX_METADATA:
-        raise DecodeError(f"the message's metadata have {len(text)} bytes, at most {MAX_METADATA} are taken")
-    try:
-        found: dict[str, Any] = _OBJECT.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise DecodeError(f"the message's metadata are no JSON object: {error}") from None
-    return found
+    return read_json(text, MAX_METADATA, what="what was said of the message (its metadata)")
 
 
 class FrameWithMetadata:
@@ -111,7 +106,11 @@ def with_metadata(raw: RawFrame, metadata: bytes) -> RawFrame:
 
 def origin_headers(raw: RawFrame) -> tuple[tuple[str, HeaderValue], ...]:
     """Headers that tell where a frame came from, for its chunk."""
-    return ((STREAM_HEADER, _one_line(raw.origin.stream)),) if isinstance(raw, AnnouncedFrame) else ()
+    if not isinstance(raw, AnnouncedFrame):
+        return ()
+    time_s = raw.origin.time_s
+    told = () if time_s is None else ((TIME_HEADER, time_s),)
+    return (*told, (STREAM_HEADER, _one_line(raw.origin.stream)))
 
 
 def _member(found: Any, name: str) -> object:

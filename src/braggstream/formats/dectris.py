@@ -205,7 +205,7 @@ def read_spots(raw: memoryview) -> NDArray[np.float64]:
             raise DecodeError(f"the image message has more than {MAX_SPOTS} spots")
         for column, name in zip(columns, SPOT_KEYS.values(), strict=True):
             value = spot.get(name)
-            if type(value) not in (int, float):
+            if isinstance(value, bool) or not isinstance(value, int | float):
                 raise DecodeError("a spot of the image message has no numbers x, y and I")
             column.append(value)
     return np.array(columns, np.float64)

@@ -1,13 +1,12 @@
 """Messages of DECTRIS stream version 1 (SIMPLON API reference): several parts, JSON before each block of bytes."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from braggstream.formats.json_objects import read_json
 from braggstream.formats.packed_arrays import Arrays, PackedArray, checked_shape
 from braggstream.formats.raw import MAX_TEXT_HEADER
 from braggstream.formats.series_message import Kind, SeriesIdentity, SeriesMessage, whole_number_of
@@ -24,7 +23,6 @@ OF_HEADER = ("dflatfield", "dpixelmask", "dcountrate_table")
 _HTYPES: Mapping[str, Kind] = {"dheader": "start", "dimage": "image", "dseries_end": "end"}
 _ENCODING = re.compile(r"(?:(?:bs(8|16|32|64)-)?(lz4))?([<>]?)")
 _TYPES = {"uint8": "u1", "uint16": "u2", "uint32": "u4", "uint64": "u8", "int32": "i4", "float32": "f4"}
-_JSON: Any = msgspec.json.Decoder(dict[str, Any])
 
 
 def identify_1(part: memoryview | bytes) -> SeriesIdentity | None:
@@ -131,25 +129,3 @@ def _appendix(data: memoryview) -> Any:
         return read_json(data, MAX_JSON)
     except DecodeError:
         return str(data[:MAX_TEXT_HEADER], "utf-8", "replace")
-
-
-def read_json(data: memoryview | bytes, most: int) -> dict[str, Any]:
-    """Read an object, with NaN and infinity too, as some senders write them; raises `DecodeError`."""
-    if len(data) > most:
-        raise DecodeError(f"a part of the message has {len(data)} bytes, expected at most {most} of JSON")
-    try:
-        found: dict[str, Any] = _JSON.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeError, ValueError) as error:
-        found = _lenient_json(data, error)
-    return found
-
-
-def _lenient_json(data: memoryview | bytes, refusal: Exception) -> dict[str, Any]:
-    """Read an object as the standard library does, which takes the names of numbers that JSON does not have."""
-    try:
-        found = json.loads(bytes(data))
-    except (RecursionError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        raise DecodeError(f"a part of the message is no JSON object: {str(refusal)[:200]}") from None
-    return found

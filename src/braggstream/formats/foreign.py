@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from braggstream.formats.dectris_1 import MAX_HEAD, htype_of, read_json
+from braggstream.formats.dectris_1 import MAX_HEAD, htype_of
+from braggstream.formats.json_objects import read_json
 from braggstream.formats.parts import is_joined, split_parts
 from braggstream.formats.seedee import is_seedee
 from braggstream.model.errors import DecodeError, MismatchError

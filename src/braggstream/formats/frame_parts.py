@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from braggstream.formats.dectris import identify, is_cbor_map
-from braggstream.formats.dectris_1 import identify_1, read_json
+from braggstream.formats.dectris_1 import identify_1
 from braggstream.formats.foreign import describes_bytes, is_karabo
+from braggstream.formats.json_objects import read_json
 from braggstream.formats.parts import is_joined, join_parts, split_parts
 from braggstream.formats.recognize import recognize_file
 from braggstream.formats.series_message import KINDS

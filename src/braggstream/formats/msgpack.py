@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.foreign import refuse_karabo_map
-from braggstream.formats.msgpack_lenient import lenient_item, lenient_map, string_bytes
+from braggstream.formats.msgpack_lenient import lenient_first, lenient_item, lenient_map, string_bytes
 from braggstream.formats.raw import lay_out, native_pixels, panel_window, text_header
 from braggstream.model.errors import DecodeError, HeaderError, MismatchError
 from braggstream.model.frame import FrameIdentity, HeaderValue
@@ -183,8 +183,8 @@ def _decode_first(decoder: Any, payload: memoryview | bytes) -> Any:
         if trailing is None:
             raise DecodeError(f"the message is not sound MessagePack: {error}") from None
         return _decode_first(decoder, memoryview(payload)[: int(trailing[1])])
-    except UnicodeDecodeError:
-        return lenient_map(payload) if decoder is _RAW_MAP else lenient_item(payload)
+    except (UnicodeDecodeError, RecursionError):
+        return lenient_map(payload) if decoder is _RAW_MAP else [lenient_first(payload)]
     except _ERRORS as error:
         raise DecodeError(f"the message is not sound MessagePack: {error}") from None
 

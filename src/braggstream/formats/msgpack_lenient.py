@@ -11,6 +11,7 @@ from braggstream.model.errors import DecodeError
 
 MAX_DEPTH = 32
 MAX_ITEMS = 200_000
+MAX_SKIPPED = 4_000_000
 
 _SIZES = {0xD9: 1, 0xDA: 2, 0xDB: 4, 0xC4: 1, 0xC5: 2, 0xC6: 4}
 """Bytes in which the length of a text or of binary data is written."""
@@ -37,6 +38,16 @@ def lenient_map(payload: memoryview | bytes) -> dict[Any, memoryview]:
     return found
 
 
+def lenient_first(payload: memoryview | bytes) -> memoryview:
+    """Give the first element of an array, not decoded; raises `DecodeError`."""
+    reader = _Reader(payload)
+    if not reader.array_length():
+        raise DecodeError("the message is an empty array")
+    start = reader.at
+    reader.skip()
+    return memoryview(payload)[start : reader.at]
+
+
 def lenient_item(payload: memoryview | bytes) -> Any:
     """Decode one item; raises `DecodeError`."""
     return _Reader(payload).item(0)
@@ -54,7 +65,7 @@ class _Reader:
     def __init__(self, payload: memoryview | bytes) -> None:
         self._view = memoryview(payload)
         self.at = 0
-        self._n_items = 0
+        self._n_items = self._n_skipped = 0
 
     def map_length(self) -> int:
         """Read the head of a map."""
@@ -63,6 +74,15 @@ class _Reader:
             return first & 15
         if first not in (0xDE, 0xDF):
             raise DecodeError("the message is no MessagePack map")
+        return self._number(_LISTS[first][0])
+
+    def array_length(self) -> int:
+        """Read the head of an array."""
+        first = self._head()
+        if 0x90 <= first <= 0x9F:
+            return first & 15
+        if first not in (0xDC, 0xDD):
+            raise DecodeError("the message is no MessagePack array")
         return self._number(_LISTS[first][0])
 
     def string(self) -> memoryview | None:
@@ -99,7 +119,10 @@ class _Reader:
         """Pass over an item."""
         n_left = 1
         while n_left:
-            n_left -= 1
+            n_left, self._n_items = n_left - 1, 0
+            self._n_skipped += 1
+            if self._n_skipped > MAX_SKIPPED:
+                raise DecodeError(f"the message has more than {MAX_SKIPPED} items")
             first = self._head()
             n_items, _ = self._extent(first)
             if n_items is not None:

@@ -93,6 +93,8 @@ class MessageOrigin:
     """Name of the message: the frame's file name."""
     metadata: bytes = b""
     """What the sender said of it: a JSON object, of which the members are headers.  Empty where there is none."""
+    time_s: float | None = None
+    """When the service received it [s since 1970]."""
     fault: str = ""
     """Why its bytes could not be had: the frame fails with it.  Empty where they are here."""
 

@@ -28,6 +28,8 @@ MAX_ALL_HEADERS = 128
 """So many are copied under that name."""
 MAX_NAMES = 2048
 """So many names are looked at for them."""
+OUR_NAMES = ("asapo/", "braggstream/")
+"""Names of headers that tell of the session and the service begin like this."""
 MAX_SHORT = 256
 """Longer texts are copied under their own names only [characters]."""
 
@@ -110,7 +112,7 @@ class FrameLoader:
 
     def _all_headers(self, raw: RawFrame, others: set[str]) -> dict[str, HeaderValue]:
         """All headers of a frame, but for long texts and beyond a number that is told once."""
-        names = [name for name in islice(raw.header_names(), MAX_NAMES) if name not in others]
+        names = [name for name in islice(raw.header_names(), MAX_NAMES) if name not in others and _is_safe(name)]
         found, _ = _found_headers(raw, names)
         short = {name: value for name, value in found.items() if not _is_long(name, value)}
         if len(short) > MAX_ALL_HEADERS:
@@ -144,6 +146,11 @@ def _found_headers(raw: RawFrame, names: Iterable[str]) -> tuple[dict[str, Heade
         else:
             found[name] = int(value) if isinstance(value, bool) else value
     return found, tuple(missing)
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a sender's name for a header can be written as it is, and is none that we give ourselves."""
+    return name.isprintable() and " = " not in name and not name.startswith(OUR_NAMES)
 
 
 def _is_long(name: str, value: HeaderValue) -> bool:

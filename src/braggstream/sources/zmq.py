@@ -74,6 +74,7 @@ class ZmqSource:
         self._held: deque[memoryview] = deque()
         """Frames that are here already: other parts of a message, or what was given back."""
         self._n_ignored = 0
+        self._is_stopping = False
         self._monitor: Any = None
         self._is_connected = False
         self._asked: list[float] = []
@@ -111,8 +112,9 @@ class ZmqSource:
         return len(self._asked)
 
     def stop_asking(self) -> None:
-        """Send no more questions; replies to those under way are still taken."""
+        """Send no more questions; replies to those under way are still taken, and frames that are here already."""
         self._n_questions = 0
+        self._is_stopping = True
 
     def open(self) -> None:
         """Connect; from now on the sender may send.  Nothing happens where that was done before."""
@@ -184,6 +186,8 @@ class ZmqSource:
         assert self._socket is not None
         if self._held:
             return self._held.popleft()
+        if self._is_stopping and not self.is_asking:
+            return None
         try:
             parts = self._receive_parts(self._socket)
         except zmq.Again:
