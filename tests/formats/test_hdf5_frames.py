@@ -139,6 +139,28 @@ def test_headers_of_every_form(write):
     assert copied.headers == (("/each", 9100.0), ("/words", "9 keV"), ("/one", 8000))
 
 
+def test_all_headers_of_a_file(write):
+    """Numbers and texts of fixed length, each at its frame; links and texts of any length are asked for by name."""
+    path = write(
+        data=FRAMES,
+        each=np.array([9000.0, 9100.0, 9200.0, 9300.0]),
+        deep__inside__one=np.uint16(7),
+        fixed=np.bytes_(b"8600"),
+        flag=True,
+        text="of any length",
+        wide=np.zeros((4, 3, 2)),
+    )
+    with h5py.File(path, "a") as file:
+        file["around"] = h5py.SoftLink("/deep")
+        file["away"] = h5py.ExternalLink("nowhere.h5", "/x")
+        file["deep/up"] = file["deep"]
+    headers = dict(load(stack_geometry(), path, "//2", copy_headers=("all",)).headers)
+    assert headers["/each"] == 9200.0 and headers["/flag"] == 1 and headers["/fixed"] == "8600"
+    assert headers["/deep/inside/one"] == 7
+    assert not {"/text", "/wide", "/data"} & headers.keys()
+    assert not any(name.startswith(("/around", "/away")) for name in headers)
+
+
 def test_peak_lists(write):
     peaks = np.array([[1, 2, 100, 0], [3.5, 4, 50, 0]])
     path = write(
