@@ -77,6 +77,10 @@ def test_truths_are_headers_but_no_numbers():
     found = load(packed, GEOMETRY, copy_headers=("shutter", "laser", "pump"))
     assert dict(found.headers) == {"shutter": 1, "laser": 0, "pump": 1}
     assert {type(value) for _, value in found.headers} == {int}
+    named = load(
+        msgpack.packb(message | {"pump": 1, "serial": True, "event": True, "filename": False}), GEOMETRY
+    ).identity
+    assert (named.filename, named.event, named.serial, named.sender_number) == ("ZMQdata", "//1", 1, None)
     energy = parse_geometry(GEOMETRY.text.replace("9000 eV", "shutter eV"))
     assert isinstance(load(packed, energy), HeaderError)
 

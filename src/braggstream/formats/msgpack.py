@@ -151,9 +151,11 @@ class MsgpackFrame:
         for key in keys:
             if key in self._map:
                 try:
-                    return self.header(key)
+                    found = self.header(key)
                 except (HeaderError, MismatchError, DecodeError):
                     continue
+                if not isinstance(found, bool):
+                    return found
         return None
 
 
