@@ -12,6 +12,7 @@ from cli.commands import Running
 from cli.test_stream_formats import Sender, file_of
 from formats.image_frames import TEXT
 from formats.series_messages import end, image, image_1, made, start, start_1
+from session_fakes.senders import Replier
 from session_fakes.session_process import eventually
 
 pytestmark = pytest.mark.system
@@ -139,6 +140,45 @@ def test_several_frames_in_one_message(tmp_path):
     assert (frames["written"], frames["failed"]) == (13, 1)
     assert summary["no_frames"] == {"parts of messages behind a frame": 3}
     assert sum("flux" in dict(chunk.headers) for chunk in read_stream(running.stream)) == 2
+
+
+def test_json_in_front_of_every_message(tmp_path):
+    """A site's own tag: start, images and end are known behind it, and its members are headers."""
+
+    def tagged(message, **told):
+        return [json.dumps({"topic": "detector 1"} | told).encode(), message]
+
+    messages = [tagged(start(3, number_of_images=4))]
+    messages += [tagged(image(made(), number), train=900 + number) for number in range(3)] + [tagged(end(3))]
+    with Broadcaster(messages) as sender, session(tmp_path, sender, "--copy-header=all") as running:
+        frames, _ = settle(running, 3)
+    assert (frames["written"], frames["lost"]) == (3, 1)
+    headers = sorted(
+        (read_headers(chunk) for chunk in read_stream(running.stream)), key=lambda told: told["image_id"]
+    )
+    assert [told["train"] for told in headers] == [900, 901, 902]
+    assert {told["topic"] for told in headers} == {"detector 1"}
+
+
+def test_replies_of_several_frames(tmp_path):
+    """Each reply brings three frames, more than there are slots for one worker."""
+    values = made("<i4")
+    packed = msgpack.packb({"/data/data": {"type": "int32", "shape": list(values.shape), "data": values.tobytes()}})
+
+    class Three(Replier):
+        def reply(self, name):
+            return [b"tag", packed, packed, packed]
+
+    path = tmp_path / "x.geom"
+    path.write_text(TEXT)
+    with (
+        Three(["a", "b", "c", "d"]) as sender,
+        Running(
+            tmp_path, f"--zmq-input={sender.endpoint}", "--zmq-request=next", "--indexing=none", "-g", path
+        ) as run,
+    ):
+        frames, _ = settle(run, 12)
+    assert frames["written"] == 12
 
 
 HEARTBEATS = [

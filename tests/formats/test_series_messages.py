@@ -19,6 +19,7 @@ from braggstream.model.errors import DecodeError, UserError
 from braggstream.model.frame import Frame, Message, SeriesStart
 from braggstream.model.settings import FrameSettings
 from braggstream.pipeline.loading import FrameLoader
+from braggstream.sources.series import frames_of_messages
 from formats.image_frames import HEIGHT, TEXT, WIDTH, assert_shows, load, panel_of
 from formats.series_messages import STATED, end, image, image_1, made, start, start_1, typed
 
@@ -49,6 +50,7 @@ def in_pieces(*pieces):
     return b"\x7f" + b"".join(cbor2.dumps(piece) for piece in pieces) + b"\xff"
 
 
+SPOTS = [{"x": 1.0, "y": 2.0, "I": 3.0, **{f"k{n}": n for n in range(12)}} for _ in range(12_000)]
 UNWANTED = {
     "long text": "x" * 100_000,
     "many items": list(range(200_000)),
@@ -59,7 +61,7 @@ UNWANTED = {
     "undefined": cbor2.undefined,
     "big number": 2**90,
     "broken array": cbor2.CBORTag(40, [["x"], b""]),
-    "spots": [{"x": 1.0, "y": 2.0, "I": 3.0, **{f"k{n}": n for n in range(12)}} for _ in range(12_000)],
+    "spots": SPOTS,
 }
 
 
@@ -82,8 +84,11 @@ def test_what_is_asked_for_and_too_much_is_told():
     payload = image(made(), user_data=nested(40))
     asks = parse_geometry(FOLLOWS.text.replace("incident_energy eV", "deeper/deeper eV"))
     assert "user_data cannot be understood" in str(load(payload, asks, start=start()))
-    frame = loader.from_message(Message(payload=payload, serial=1, start=begun))
-    assert isinstance(frame, Frame)
+    for _ in range(2):
+        assert isinstance(loader.from_message(Message(payload=payload, serial=1, start=begun)), Frame)
+    (line,) = loader.remarks.take()
+    assert line.startswith("headers in user_data are left out: ") and "nested" in line
+    assert loader.missing_headers == ("user_data/0",)
 
 
 def test_texts_in_pieces_and_keys_that_are_numbers():
@@ -119,11 +124,29 @@ def test_keys_in_any_order(canonical):
     assert load(payload, FOLLOWS, start=begun).detector.average_camera_length == pytest.approx(0.125)
 
 
+def test_keys_in_the_order_of_the_alphabet():
+    """What tells the kind comes behind a thousand spots."""
+    told = {"type": "image", "series_id": 3, "image_id": 4, "data": {"a": typed(made())}, "spots": SPOTS[:1000]}
+    payload = cbor2.dumps(dict(sorted(told.items())))
+    assert identify(payload).kind == "image"
+    assert_shows(load(payload, FOLLOWS, start=start()), made())
+
+
 def test_images_without_a_unique_id_belong_to_the_start_of_their_number():
     named, other = start(3, name="01HB"), start(4, name="01HC")
     assert_shows(load(image(made()), FOLLOWS, start=named), made())
     assert "did not arrive" in str(load(image(made()), FOLLOWS, start=other))
     assert "did not arrive" in str(load(image(made(), name="01HD"), FOLLOWS, start=named))
+
+
+def test_frames_among_the_messages_of_two_series():
+    """As Python's `open_zmq` gets them."""
+    messages = [start(1), start(2), image(made(), 0, series=1), b"alive", image(made(), 0, series=2)]
+    messages += [cbor2.dumps({"type": "heartbeat"}), end(1), image(made(), 1, series=3)]
+    found = list(frames_of_messages(memoryview(message) for message in messages))
+    assert [message.serial for message in found] == [1, 2, 3]
+    begun = [message.start and read_series_message(message.start.payload).series for message in found]
+    assert begun == [1, 2, None]
 
 
 def test_arrays_with_the_first_axis_fastest():

@@ -29,7 +29,7 @@ MAX_CHANNELS = 32
 MAX_SPOTS = 1 << 18
 SPOT_KEYS = {ord(name): name for name in ("x", "y", "I")}
 MAX_NAME = 1000
-LOOKED_AT = 2000
+LOOKED_AT = 50_000
 """To tell what a message is, at most so many of its items are passed over."""
 TELLING = ("type", "series_id", "series_unique_id")
 

@@ -68,6 +68,8 @@ class SeriesKeeper:
         self._number = 0
         self._starts: list[_Start] = []
         """The oldest first."""
+        self._looked_at: tuple[memoryview | bytes, SeriesIdentity | None] = (b"", None)
+        """The message that was looked at last, and what it is."""
         self._refused: dict[int | None, str] = {}
         """Why the start message of a series could not be understood."""
 
@@ -78,7 +80,7 @@ class SeriesKeeper:
 
     def take(self, payload: memoryview | bytes) -> bool:
         """Take a start or end message; gives False for all others, also for those that cannot be understood."""
-        identity = identify(payload)
+        identity = self._identity_of(payload)
         if identity is None or identity.kind not in ("start", "end"):
             return False
         try:
@@ -99,7 +101,7 @@ class SeriesKeeper:
         """Give a task that refers to the start message of its image's series, where there is one."""
         if not self._starts and not self._refused:
             return task
-        image = identify(payload)
+        image = self._identity_of(payload)
         if image is None:
             return task
         start = next((start for start in reversed(self._starts) if start.identity.is_of(image)), None)
@@ -117,6 +119,12 @@ class SeriesKeeper:
             start.n_open -= 1
             self._conclude(start)
             self._free_unused()
+
+    def _identity_of(self, payload: memoryview | bytes) -> SeriesIdentity | None:
+        """Tell what a message is, looking at it once."""
+        if payload is not self._looked_at[0]:
+            self._looked_at = (payload, identify(payload))
+        return self._looked_at[1]
 
     def _begin(self, message: SeriesMessage, payload: memoryview | bytes) -> None:
         slot = self._free.pop()
