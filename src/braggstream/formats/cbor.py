@@ -5,7 +5,7 @@ came.  What nobody asks for is passed over (`skip`, `members`) and may be anythi
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,18 @@ class CborReader:
             left = None if left is None else left - 1
             if isinstance(key, str | int):
                 yield str(key), self._view[start : self._at]
+
+    def simple_members(self, names: Container[Any]) -> Iterator[tuple[str, int | str]]:
+        """Give those members of a map that have these names and are whole numbers or texts."""
+        left = self.map_start()
+        while left != 0 and not (left is None and self._is_break()):
+            left = None if left is None else left - 1
+            key = self.item()
+            head = self._view[self._at : self._at + 1]
+            if key in names and len(head) and head[0] >> 5 in (UNSIGNED, TEXT):
+                yield key, self.item()
+            else:
+                self.skip()
 
     def maps_of_array(self, wanted: Mapping[int, str]) -> Iterator[dict[str, Any]]:
         """Give the maps of an array, of each only the members that are wanted, by the letter that is their key."""

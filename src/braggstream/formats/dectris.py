@@ -28,7 +28,6 @@ ALGORITHMS = ("bslz4", "lz4", "bszstd")
 MAX_CHANNELS = 32
 MAX_SPOTS = 1 << 18
 SPOT_KEYS = {ord(name): name for name in ("x", "y", "I")}
-MAX_NAME = 1000
 LOOKED_AT = 50_000
 """To tell what a message is, at most so many of its items are passed over."""
 TELLING = ("type", "series_id", "series_unique_id")
@@ -59,20 +58,19 @@ def is_cbor_map(payload: memoryview | bytes) -> bool:
 
 
 def _identify_2(payload: memoryview | bytes) -> SeriesIdentity | None:
-    told: dict[str, Any] = {}
+    told: dict[str, int | str] = {}
     try:
-        for key, raw in CborReader(payload, skips=LOOKED_AT).members():
-            if key in TELLING:
-                told[key] = untagged(decode_cbor(raw[:MAX_NAME]))
-                if len(told) == len(TELLING):
-                    break
+        for key, value in CborReader(payload, skips=LOOKED_AT).simple_members(TELLING):
+            told[key] = value
+            if len(told) == len(TELLING):
+                break
     except DecodeError:  # What follows is not looked at here.
         pass
     kind, series, name = (told.get(key) for key in TELLING)
     if not isinstance(kind, str):
         return None
     return SeriesIdentity(
-        kind=kind, series=series if type(series) is int else None, name=name if isinstance(name, str) else ""
+        kind=kind, series=series if isinstance(series, int) else None, name=name if isinstance(name, str) else ""
     )
 
 

@@ -24,7 +24,7 @@ from braggstream.model.mask import MaskArray
 from braggstream.model.peaks import SuppliedPeaks
 
 ANY_BIT = 0xFFFFFFFF
-OWN_HEADERS = ("series_id", "image_id", "start_time", "series", "frame")
+OWN_HEADERS = ("series_id", "image_id", "series_date", "start_time", "series", "frame")
 """What an image message says of itself under these names, of version 2 and 1, goes into each chunk."""
 
 

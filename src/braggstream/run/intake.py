@@ -288,7 +288,8 @@ class MessageIntake:
         n_ignored = self._source.ignored_parts()
         if n_ignored:
             self._left_out.count(PARTS, n_ignored)
-        return self._left_out.take(payload)
+        is_image = self._series is not None and self._series.is_image(payload)
+        return not is_image and self._left_out.take(payload)
 
     @property
     def _has_room(self) -> bool:

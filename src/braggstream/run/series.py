@@ -97,6 +97,11 @@ class SeriesKeeper:
             self._say(f"Series {_name(message)} begins{_extent(message)}.")
         return True
 
+    def is_image(self, payload: memoryview | bytes) -> bool:
+        """Whether a message is an image of a series."""
+        found = self._identity_of(payload)
+        return found is not None and found.kind == "image"
+
     def referring(self, task: MessageTask, payload: memoryview | bytes) -> MessageTask:
         """Give a task that refers to the start message of its image's series, where there is one."""
         if not self._starts and not self._refused:
