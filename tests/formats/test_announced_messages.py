@@ -5,7 +5,7 @@ import json
 import msgpack
 import pytest
 
-from braggstream.formats.announced import STREAM_HEADER, encode_metadata, read_metadata
+from braggstream.formats.announced import STREAM_HEADER, TIME_HEADER, encode_metadata, read_metadata
 from braggstream.formats.wire import MessageTask, decode_task, encode
 from braggstream.model.errors import DecodeError, FrameError, HeaderError
 from braggstream.model.frame import Message, MessageOrigin
@@ -14,9 +14,9 @@ from braggstream.pipeline.loading import FrameLoader
 from formats.test_hostile_messages import GEOMETRY, GOOD
 
 
-def load(message, metadata=b"", *, stream="run12", name="processed/run12/f_57.raw", fault="", **settings):
-    origin = MessageOrigin(stream=stream, number=57, name=name, metadata=metadata, fault=fault)
-    loader = FrameLoader(GEOMETRY, FrameSettings(**settings))
+def load(message, metadata=b"", *, stream="run12", name="processed/run12/f_57.raw", fault="", time=None, **chosen):
+    origin = MessageOrigin(stream=stream, number=57, name=name, metadata=metadata, fault=fault, time_s=time)
+    loader = FrameLoader(GEOMETRY, FrameSettings(**chosen))
     return loader.from_message(Message(payload=msgpack.packb(message), serial=3, origin=origin))
 
 
@@ -26,6 +26,14 @@ def test_the_service_decides_the_identity():
     assert identity.sender_number is None
     assert load(GOOD).headers[-1] == (STREAM_HEADER, "run12")
     assert load(GOOD, stream="a\nb", name="c\nd").headers[-1] == (STREAM_HEADER, "a?b")
+
+
+def test_the_time_of_the_service_and_all_metadata_are_headers():
+    known = b'{"beam": {"flux": 5, "on": true}, "_data_format": "x", "note": "n", "nothing": NaN}'
+    headers = load(GOOD, known, time=1763817600.25, copy_headers=("all",), data_format="msgpack").headers
+    assert headers[-2:] == ((TIME_HEADER, 1763817600.25), (STREAM_HEADER, "run12"))
+    assert {"beam/flux": 5, "beam/on": 1, "note": "n", "event_id": "run7_3"}.items() <= dict(headers).items()
+    assert "_data_format" not in dict(headers)
 
 
 def test_metadata_are_headers_where_the_message_has_none():

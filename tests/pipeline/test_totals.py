@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from braggstream.formats.series_message import sender_number
 from braggstream.formats.wire import FrameOutcome
 from braggstream.model.errors import UserError
 from braggstream.pipeline.sampled_rates import SampledRates
-from braggstream.pipeline.totals import Ledger, SenderNumbers
+from braggstream.pipeline.totals import Ledger, SenderNumbers, SentFrames
 from braggstream.sinks.json_summary import write_json_summary
 
 
@@ -86,6 +87,51 @@ def test_order_does_not_matter_for_loss(order, missing):
     numbers = [0, *(number for number in order if number not in missing and number > 0)]
     top = max(numbers)
     assert lost(numbers) == len([number for number in missing if number < top])
+
+
+def number_of(series, image):
+    return sender_number(series, image)
+
+
+def test_series_are_numbered_by_themselves():
+    """Two that take turns, one of them announced: what never came is lost, in the middle and at both ends."""
+    senders = SentFrames()
+    assert senders.n_lost is None
+    senders.begin(7)
+    for image in (2, 3, 5):
+        senders.see(number_of(7, image))
+        senders.see(number_of(8, image + 1000))
+    assert senders.n_lost == 3 + 1
+    senders.end(7, 10)
+    assert senders.n_lost == 3 + 4 + 1
+    senders.see(number_of(7, 8))  # It was late.
+    assert senders.n_lost == 3 + 3 + 1
+    senders.begin(7)  # The detector was started anew, and numbers its series from there.
+    senders.end(7, 2)
+    assert senders.n_lost == 3 + 3 + 1 + 2
+
+
+@given(st.integers(1, 300), st.data())
+def test_every_image_that_was_announced_is_received_or_lost(n_images, data):
+    ledger = Ledger()
+    ledger.senders.begin(3)
+    came = data.draw(st.sets(st.integers(0, n_images - 1)))
+    unread = data.draw(st.sets(st.sampled_from(sorted(came)))) if came else set()
+    for image in data.draw(st.permutations(sorted(came))):
+        ledger.receive()
+        more = {} if image in unread else {"sender_number": number_of(3, image)}
+        ledger.settle(outcome("failed", reason="decode") if image in unread else outcome(**more))
+    ledger.senders.end(3, n_images)
+    frames = ledger.as_dict()["frames"]
+    assert (frames["sent"], frames["lost"]) == (n_images, n_images - len(came))
+
+
+def test_many_series_take_little_memory():
+    senders = SentFrames()
+    for series in range(500):
+        senders.begin(series)
+        senders.see(number_of(series, 1))
+    assert senders.n_lost == 500
 
 
 def test_failures_without_a_number_are_not_lost_as_well():

@@ -99,6 +99,37 @@ def test_longest_subscription_is_cut_off_a_single_part(subscribed):
     assert subscribed.receive() == b"\x81payload"
 
 
+def test_every_part_that_is_a_frame_is_one(subscribed):
+    frames = [msgpack.packb({"number": number, "list": list(range(20))}) for number in range(3)]
+    subscribed.sender.send_multipart([b"omframedata", *frames, b"end", b""])
+    assert [subscribed.receive() for _ in frames] == frames
+    assert subscribed.source.ignored_parts() == 2 and subscribed.source.receive() is None
+    subscribed.sender.send_multipart([b"omframedata" + frame for frame in frames])
+    assert [subscribed.receive() for _ in frames] == frames
+
+
+def test_a_frame_that_begins_like_a_subscription_is_left_whole():
+    """Whoever subscribes to a beginning of the JSON itself gets all of it."""
+    header = b'{"htype": "dheader-1.0", "series": 3, "header_detail": "none"}'
+    with Bench(zmq.XPUB, subscribe=('{"htype"',)) as bench:
+        bench.turn_until(lambda: bench.sender.poll(0))
+        bench.sender.recv()
+        bench.sender.send(header)
+        assert bench.receive() == header
+
+
+def test_frames_that_are_here_are_taken_after_the_stop():
+    frames = [msgpack.packb({"number": number, "list": list(range(20))}) for number in range(3)]
+    with Bench(zmq.PUSH, pull=True) as bench:
+        bench.sender.send_multipart(frames)
+        bench.sender.send_multipart(frames)
+        assert bench.receive() == frames[0]
+        bench.source.stop_asking()
+        assert bench.source.n_held == 2
+        assert [bench.receive() for _ in range(2)] == frames[1:]
+        assert bench.source.n_held == 0 and bench.source.receive() is None
+
+
 def test_empty_subscription_cuts_nothing():
     with Bench(zmq.XPUB, subscribe=("",)) as bench:
         bench.turn_until(lambda: bench.sender.poll(0))

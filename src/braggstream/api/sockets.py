@@ -5,11 +5,11 @@ from math import inf
 
 from braggstream.api.frame_files import OnError, independent
 from braggstream.api.understood import GeometryLike, geometry_of
-from braggstream.formats.dectris import kind_of
 from braggstream.model.errors import FrameError, UserError
-from braggstream.model.frame import Frame, Message, SeriesStart
+from braggstream.model.frame import Frame
 from braggstream.model.settings import FrameSettings, ZmqSourceSettings
 from braggstream.pipeline.loading import FrameLoader
+from braggstream.sources.series import frames_of_messages
 from braggstream.sources.zmq import ZmqSource
 
 
@@ -56,7 +56,7 @@ def open_zmq(
     )
     source.open()
     try:
-        for message in _messages(source, patience):
+        for message in frames_of_messages(source.messages(patience)):
             try:
                 frame = independent(loader.from_message(message))
             except FrameError as error:
@@ -67,16 +67,3 @@ def open_zmq(
                 yield frame
     finally:
         source.close()
-
-
-def _messages(source: ZmqSource, patience: float) -> Iterator[Message]:
-    """Messages that are frames, each with the start message of its series where there was one."""
-    start: SeriesStart | None = None
-    n_frames = 0
-    for payload in source.messages(patience):
-        kind = kind_of(payload)
-        if kind == "start":
-            start = SeriesStart(payload=bytes(payload), number=1 if start is None else start.number + 1)
-        elif kind in (None, "image"):
-            n_frames += 1
-            yield Message(payload=payload, serial=n_frames, start=start)

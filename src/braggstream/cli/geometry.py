@@ -7,8 +7,9 @@ from pathlib import Path
 
 from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.notices import say
-from braggstream.formats.dectris import SeriesMessage, kind_of, read_series_message
+from braggstream.formats.dectris import kind_of, read_series_message
 from braggstream.formats.dectris_geometry import geometry_text
+from braggstream.formats.series_message import SeriesMessage
 from braggstream.model.errors import DecodeError, UserError
 from braggstream.model.settings import FrameSettings, RunSettings, ZmqSourceSettings
 from braggstream.run.begun_source import open_socket, wait_for_start

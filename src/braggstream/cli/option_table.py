@@ -56,7 +56,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         option(
             "--copy-hdf5-field --copy-header",
             "list",
-            "copy a header value into each chunk; may be repeated",
+            "copy a header value into each chunk, all: every one; may be repeated",
             argument="NAME",
         ),
         off("--no-peaks-in-stream", "write no peak lists"),

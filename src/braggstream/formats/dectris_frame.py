@@ -1,6 +1,6 @@
 """Frames of a DECTRIS stream: an image message, with headers and pixel mask of its series' start message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,31 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.compressed import Decompressor
-from braggstream.formats.dectris import PackedArray, SeriesMessage
+from braggstream.formats.dectris import read_spots
+from braggstream.formats.dectris_geometry import is_made_of_start
 from braggstream.formats.external_maps import ExternalMaps
+from braggstream.formats.packed_arrays import DEFAULT_DATA, PackedArray, channel_of
 from braggstream.formats.plain_image import cut_panel
 from braggstream.formats.raw import lay_out, native_pixels, text_header
-from braggstream.model.errors import DecodeError, HeaderError, MismatchError
+from braggstream.formats.remarks import Remarks
+from braggstream.formats.series_message import SeriesMessage, sender_number
+from braggstream.formats.series_values import SeriesValues
+from braggstream.model.errors import HeaderError, MismatchError
 from braggstream.model.frame import FrameIdentity, HeaderValue
-from braggstream.model.geometry import Geometry
+from braggstream.model.geometry import Geometry, Panel
 from braggstream.model.mask import MaskArray
 from braggstream.model.peaks import SuppliedPeaks
 
-DEFAULT_DATA = "/data/data"
-"""What `data` is where the geometry does not name a channel."""
 ANY_BIT = 0xFFFFFFFF
-MAX_PEAKS = 1 << 20
-SERIES_STEP = 1 << 32
-"""Numbers of images in different series are so far apart: the step is no loss."""
+OWN_HEADERS = ("series_id", "image_id", "series_date", "start_time", "series", "frame")
+"""What an image message says of itself under these names, of version 2 and 1, goes into each chunk."""
 
 
 class Series:
     """What a start message says, decoded once for all images of its series."""
 
-    def __init__(self, start: SeriesMessage, geometry: Geometry, maps: ExternalMaps) -> None:
+    def __init__(self, start: SeriesMessage, geometry: Geometry, maps: ExternalMaps, remarks: Remarks) -> None:
         self.start = start
         self._geometry = geometry
         self._maps = maps
+        self._remarks = remarks
         self._masks: list[MaskArray] | None = None
 
     def masks(self) -> Sequence[MaskArray]:
@@ -54,14 +57,9 @@ class Series:
 
     def _sent_masks(self, number: int) -> list[MaskArray]:
         panel = self._geometry.panels[number]
-        packed = _channel(self.start.arrays, panel.data, "pixel mask") if self.start.arrays else None
         wanted = [mask for mask in panel.masks if mask.file is None]
+        packed = self._packed_mask(panel, is_wanted=bool(wanted))
         if packed is None:
-            if wanted:
-                raise MismatchError(
-                    f"the mask of panel {panel.name} names no file, and the start message brought no pixel mask "
-                    "(header_detail = all)"
-                )
             return []
         values = cut_panel(native_pixels(self._decoded(packed)), panel, "the pixel mask")
         bits = [(mask.good_bits, mask.bad_bits) for mask in wanted] or [(0, ANY_BIT)]
@@ -69,6 +67,24 @@ class Series:
             MaskArray(panel=number, values=values, good_bits=good, bad_bits=bad, is_static=True)
             for good, bad in bits
         ]
+
+    def _packed_mask(self, panel: Panel, *, is_wanted: bool) -> PackedArray | None:
+        """The mask of a panel's channel; None where the start message has none and the geometry asks for none."""
+        sent = self.start.arrays
+        if not sent and is_wanted:
+            raise MismatchError(
+                f"the mask of panel {panel.name} names no file, and the start message brought no pixel mask "
+                "(header_detail = all)"
+            )
+        has_own = panel.data in (DEFAULT_DATA, *sent) or len(sent) == 1
+        if sent and not has_own and not is_wanted:
+            there = ", ".join(name[:40] for name in sent)
+            self._remarks.add(
+                f"series {self.start.series} has no pixel mask for channel {panel.data} (there are {there}): "
+                "its frames are not masked"
+            )
+            return None
+        return channel_of(sent, panel.data, "pixel mask") if sent else None
 
     def _decoded(self, packed: PackedArray) -> NDArray[Any]:
         return packed.decode(Decompressor(), what="the pixel mask")
@@ -86,9 +102,13 @@ class DectrisFrame:
         geometry: Geometry,
         maps: ExternalMaps,
         decompressor: Decompressor,
+        remarks: Remarks,
+        refusal: str = "",
     ) -> None:
-        """`series` is None where its start message did not arrive."""
+        """`series` is None where its start message did not arrive, or was refused with the reason given."""
         self._image = image
+        self._refusal = refusal
+        self._remarks = remarks
         self._series = series
         self._serial = serial
         self._geometry = geometry
@@ -103,33 +123,61 @@ class DectrisFrame:
             filename=_one_line(image.name) or f"series_{image.series}",
             event=f"//{image.image}",
             serial=self._serial,
-            sender_number=(image.series % (1 << 30)) * SERIES_STEP + image.image % SERIES_STEP,
+            sender_number=sender_number(image.series, image.image),
         )
 
     def header(self, name: str) -> HeaderValue:
         """Give a value of the image message, else of its start message."""
-        for values in (self._image.values, self._series.start.values if self._series else {}):
-            found = values.get(name, values.get(f"user_data/{name}"))
+        sources = [self._image.values] if self._series is None else [self._image.values, self._series.start.values]
+        for values in sources:
+            found = values.get(name)
+            self._tell_faults(values)
             if found is not None:
                 return text_header(name, found) if isinstance(found, str) else found
+        faults = "".join(f"; {key} cannot be understood" for values in sources for key in list(values.faults)[:5])
         if self._series is None:
+            what = f"was refused: {self._refusal}" if self._refusal else "did not arrive"
             raise HeaderError(
                 f"the image message has no header {name}, and the start message of series {self._image.series} "
-                "did not arrive"
+                f"{what}{faults}"
             )
-        raise HeaderError(f"neither the image message nor its start message has a header {name}")
+        raise HeaderError(f"neither the image message nor its start message has a header {name}{faults}")
+
+    def _tell_faults(self, values: SeriesValues) -> None:
+        for key, reason in values.faults.items():
+            self._remarks.add(f"headers in {_one_line(key[:80])} are left out: {reason}", about=f"headers in {key}")
+
+    @property
+    def own_headers(self) -> tuple[str, ...]:
+        """Series, number and time of the image."""
+        return OWN_HEADERS
+
+    def header_names(self) -> Iterable[str]:
+        """Give the names of the image message's own values; those of its series are the same for all images."""
+        return self._image.values.names()
 
     def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Give flat pixels and the table of panels; a panel's `data` may name a channel."""
         decoded: dict[int, NDArray[Any]] = {}
         windows = []
         for panel in self._geometry.panels:
-            packed = _channel(self._image.arrays, panel.data, "image")
+            packed = channel_of(self._image.arrays, panel.data, "image")
             if id(packed) not in decoded:
+                self._check_size(packed)
                 found = packed.decode(self._decompressor, what="the image")
                 decoded[id(packed)] = native_pixels(found)
             windows.append(cut_panel(decoded[id(packed)], panel, "the image"))
         return lay_out(windows)
+
+    def _check_size(self, packed: PackedArray) -> None:
+        """A geometry that was made of a start message is for images of its size only; raises `MismatchError`."""
+        panel = self._geometry.panels[0]
+        size = tuple(length for length in packed.shape if length > 1)
+        if is_made_of_start(self._geometry) and size != (panel.height, panel.width):
+            raise MismatchError(
+                f"the image of series {self._image.series} has {' x '.join(map(str, size[::-1]))} pixels, and the "
+                f"geometry was made for {panel.width} x {panel.height}: begin a new session for it, or give -g"
+            )
 
     def masks(self) -> Sequence[MaskArray]:
         """Give the pixel mask of the start message, and masks from files of their own."""
@@ -141,29 +189,10 @@ class DectrisFrame:
 
     def peak_list(self) -> SuppliedPeaks:
         """Give the spots that Jungfraujoch found; their places count pixels, as those of other lists do."""
-        spots = self._image.spots
-        if spots is None:
+        if self._image.spots is None:
             raise HeaderError("the image message has no spots: use another method of --peaks")
-        if len(spots) > MAX_PEAKS:
-            raise DecodeError(f"the image message has {len(spots)} spots, at most {MAX_PEAKS} are taken")
-        columns = np.empty((3, len(spots)))
-        for number, spot in enumerate(spots):
-            values = [spot.get(name) for name in ("x", "y", "I")] if isinstance(spot, dict) else [None]
-            if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-                raise DecodeError("a spot of the image message has no numbers x, y and I")
-            columns[:, number] = values
-        return SuppliedPeaks(fs=columns[0], ss=columns[1], intensity=columns[2])
-
-
-def _channel(arrays: Mapping[str, PackedArray], name: str, what: str) -> PackedArray:
-    """The channel that a geometry's `data` names; where it names none, the first."""
-    if not arrays:
-        raise DecodeError(f"the message holds no {what}")
-    if name in arrays:
-        return arrays[name]
-    if name == DEFAULT_DATA or len(arrays) == 1:
-        return next(iter(arrays.values()))
-    raise MismatchError(f"there is no {what} {name} (there are {', '.join(key[:40] for key in arrays)})")
+        fs, ss, intensity = read_spots(self._image.spots)
+        return SuppliedPeaks(fs=fs, ss=ss, intensity=intensity)
 
 
 def _one_line(text: str) -> str:

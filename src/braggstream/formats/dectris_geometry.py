@@ -4,12 +4,16 @@ The lab frame is CrystFEL's: z along the beam, y up, x to the left seen along th
 upper right of somebody who looks from the detector at the sample: fast scan goes towards -x, slow scan down.
 """
 
+from dataclasses import replace
 from math import isfinite
 
-from braggstream.formats.dectris import ONLY_CHANNEL, SeriesMessage
+import numpy as np
+
+from braggstream.formats.dectris_1 import ONLY_CHANNEL
 from braggstream.formats.geom import parse_geometry
+from braggstream.formats.series_message import SeriesMessage
 from braggstream.model.errors import UserError
-from braggstream.model.geometry import Geometry
+from braggstream.model.geometry import Flag, Geometry
 
 NEEDED = {
     "incident_energy": "photon energy",
@@ -21,6 +25,9 @@ NEEDED = {
 }
 """Values without which there is no geometry."""
 PANEL = "detector"
+ORIGIN = "the start message"
+"""Stands for the name of a file in geometries that were made of a start message."""
+BIT_DEPTHS = (8, 16, 32, 64)
 
 
 def start_geometry(start: SeriesMessage, *, follows: bool = True) -> Geometry:
@@ -39,7 +46,15 @@ def start_geometry(start: SeriesMessage, *, follows: bool = True) -> Geometry:
     UserError
         The message does not state what a geometry needs.
     """
-    return parse_geometry(geometry_text(start, follows=follows), path="the start message")
+    made = parse_geometry(geometry_text(start, follows=follows), path=ORIGIN)
+    largest = Flag(kind="largest", value=0)
+    panels = tuple(replace(panel, flags=(*panel.flags, largest)) for panel in made.panels)
+    return replace(made, panels=panels, _cache={})
+
+
+def is_made_of_start(geometry: Geometry) -> bool:
+    """Whether a geometry was made of a start message, so that nobody has looked at it."""
+    return geometry.path == ORIGIN
 
 
 def geometry_text(start: SeriesMessage, *, follows: bool = False) -> str:
@@ -78,16 +93,32 @@ def geometry_text(start: SeriesMessage, *, follows: bool = False) -> str:
 
 
 def _limits(start: SeriesMessage) -> list[str]:
-    """Values above the largest valid one mean that there is none; the largest one itself is saturated."""
+    """Values above the largest valid one mean that there is none; the largest one itself is saturated.
+
+    The largest value of the pixels' type is no count in any case: detectors fill gaps and dead pixels with it.
+    """
     lines = []
+    no_count = _largest_of_type(start)
+    if no_count is not None:
+        lines.append(f"flag_equal = {no_count}")
     largest = start.values.get("saturation_value")
     if isinstance(largest, int) and largest > 1:
         lines += [f"max_adu = {largest - 1}", f"flag_morethan = {largest}"]
     for name in ("error_value", "underload_value"):
         value = start.values.get(name)
-        if isinstance(value, int):
+        if isinstance(value, int) and value != no_count:
             lines.append(f"flag_equal = {value}" if name == "error_value" else f"flag_lessthan = {value + 1}")
     return lines
+
+
+def _largest_of_type(start: SeriesMessage) -> int | None:
+    """The largest value of the type that images will have; None where the start message does not say it."""
+    stated, bits = start.values.get("image_dtype"), start.values.get("bit_depth_image")
+    if isinstance(stated, str) and stated in {f"{sign}int{depth}" for sign in ("u", "") for depth in BIT_DEPTHS}:
+        return int(np.iinfo(stated).max)
+    if bits in BIT_DEPTHS and not start.values.get("pixel_signed"):
+        return (1 << int(bits)) - 1
+    return None
 
 
 def _checked(start: SeriesMessage) -> dict[str, float]:

@@ -11,6 +11,7 @@ from braggstream.formats.geom_values import (
     bits,
     direction,
     finite_number,
+    flag_value,
     index,
     metres,
     number,
@@ -95,7 +96,7 @@ class PanelDraft:
         elif name in _GAINS:
             self._set_gain(name, finite_number(value, complain))
         elif name in _FLAGS:
-            self._add_flag(Flag(kind=_FLAGS[name], value=number(value, complain)))
+            self._add_flag(Flag(kind=_FLAGS[name], value=flag_value(value, complain)))
         elif name.startswith("mask"):
             self._set_mask(name, value, complain)
         elif name.startswith("dim"):

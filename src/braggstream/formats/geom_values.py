@@ -19,6 +19,7 @@ _PLAIN_BITS = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(?![0-9a-fA-F.
 _VECTOR_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _VECTOR_TERM = re.compile(rf"([+-]?)({_VECTOR_NUMBER}?)([xyz])")
 _VECTOR = re.compile(rf"[+-]?{_VECTOR_NUMBER}?[xyz](?:[+-]{_VECTOR_NUMBER}?[xyz])*")
+_LONG_INTEGER = re.compile(r"[+-]?[0-9]{16,20}(?![0-9.eE])")
 _LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]+)")
 
 
@@ -42,6 +43,13 @@ def number(value: str, complain: Complain) -> float:
     if rest:
         complain(f"'{shown(rest)}' after the number is ignored")
     return found[0]
+
+
+def flag_value(value: str, complain: Complain) -> int | float:
+    """Read a number to compare pixels with; one of so many digits that a float would change it stays whole."""
+    found = number(value, complain)
+    exact = _LONG_INTEGER.match(value)
+    return found if exact is None or abs(int(exact[0])) >= MAX_BITS else int(exact[0])
 
 
 def finite_number(value: str, complain: Complain) -> float:

@@ -149,7 +149,8 @@ def _data_lines(panel: Panel) -> Iterator[Line]:
 
 def _flag_lines(panel: Panel) -> Iterator[Line]:
     for flag in panel.flags:
-        yield f"flag_{flag.kind}", repr(flag.value)
+        if flag.kind != "largest":
+            yield f"flag_{flag.kind}", repr(flag.value)
 
 
 def _gain_lines(panel: Panel) -> Iterator[Line]:

@@ -1,6 +1,6 @@
 """Frames in HDF5 files (CXI and NeXus are such), on disk or as a message."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from braggstream.formats.hdf5_maps import (
     read_saturation,
     reading,
 )
+from braggstream.formats.hdf5_names import small_datasets
 from braggstream.formats.raw import MAX_TEXT_HEADER, lay_out, native_pixels, text_header, window_slices
+from braggstream.formats.remarks import Remarks
 from braggstream.model.errors import FileError, HeaderError, MismatchError
 from braggstream.model.frame import FrameIdentity, HeaderValue
 from braggstream.model.geometry import Geometry, Panel
@@ -30,6 +32,7 @@ from braggstream.model.mask import MaskArray
 from braggstream.model.peaks import SuppliedPeaks
 
 MAX_PEAKS = 1 << 20
+PEAK_COLUMNS = ("peakXPosRaw", "peakYPosRaw", "peakTotalIntensity")
 WASTE = 4
 """Panels are read in one go where their common box holds at most so many times their pixels."""
 
@@ -46,6 +49,7 @@ class OpenFile:
         self.in_memory = in_memory
         self.maps = MapReader(file, name, only_inside=in_memory)
         self._others: dict[str, OpenFile] = {}
+        self.remarks = Remarks()
 
     @classmethod
     def open(cls, name: str, decompressor: Decompressor | None = None) -> "OpenFile":
@@ -104,6 +108,12 @@ class Hdf5Frame:
         with reading(f"header {name}", HeaderError):
             return _header_value(self._opened, dataset, tuple(place), name)
 
+    own_headers: tuple[str, ...] = ()
+
+    def header_names(self) -> Iterable[str]:
+        """Give the paths of small datasets."""
+        return small_datasets(self._opened.file)
+
     def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Give flat pixels and the table of panels; panels that lie together are read together."""
         by_path: dict[str, list[int]] = {}
@@ -157,24 +167,29 @@ class Hdf5Frame:
         if counts.ndim != 1 or row >= counts.shape[0]:
             raise MismatchError(f"{group}/nPeaks has the shape {counts.shape}, frame {row} is not in it")
         n_peaks = int(self._opened.read(counts, (row,)))
-        columns = [
-            self._cxi_column(f"{group}/{name}", row, n_peaks)
-            for name in ("peakXPosRaw", "peakYPosRaw", "peakTotalIntensity")
-        ]
-        return SuppliedPeaks(fs=columns[0], ss=columns[1], intensity=columns[2])
+        datasets = [self._peak_rows(f"{group}/{name}", row, n_peaks) for name in PEAK_COLUMNS]
+        n_listed = min(n_peaks, *(dataset.shape[1] for dataset in datasets))
+        if n_listed < n_peaks:
+            line = f"{group}: some frames have more peaks than the list has columns; those listed are taken"
+            self._opened.remarks.add(line)
+        if n_listed > MAX_PEAKS:
+            raise MismatchError(f"{group}: {n_listed} peaks, at most {MAX_PEAKS} are taken")
+        fs, ss, intensity = (
+            np.asarray(self._opened.read(dataset, (row, slice(0, n_listed))), np.float64) for dataset in datasets
+        )
+        return SuppliedPeaks(fs=fs, ss=ss, intensity=intensity)
 
     def _row_of_peaks(self, counts: h5py.Dataset) -> int:
         if not self._event.indices:
             raise MismatchError(f"event {self._event} has no number, which a CXI peak list needs")
         return self._event.indices[0]
 
-    def _cxi_column(self, path: str, row: int, n_peaks: int) -> NDArray[np.float64]:
+    def _peak_rows(self, path: str, row: int, n_peaks: int) -> h5py.Dataset:
+        """A dataset with a row of peaks for each frame."""
         dataset = self._opened.dataset(path)
-        if dataset.ndim != 2 or row >= dataset.shape[0] or not 0 <= n_peaks <= dataset.shape[1]:
+        if dataset.ndim != 2 or row >= dataset.shape[0] or n_peaks < 0:
             raise MismatchError(f"{path} has the shape {dataset.shape}, frame {row} has {n_peaks} peaks")
-        if n_peaks > MAX_PEAKS:
-            raise MismatchError(f"{path}: {n_peaks} peaks, at most {MAX_PEAKS} are taken")
-        return np.asarray(self._opened.read(dataset, (row, slice(0, n_peaks))), np.float64)
+        return dataset
 
     def _column_peaks(self, path: str) -> SuppliedPeaks:
         dataset = self._opened.dataset(path)
@@ -258,6 +273,8 @@ def _header_value(opened: OpenFile, dataset: h5py.Dataset, place: tuple[int, ...
         text = dataset[place]
         raw = text if isinstance(text, bytes) else str(text).encode()
         return text_header(name, raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
+    if kind == "b":
+        return bool(opened.read(dataset, place))
     if kind in "iu":
         return int(opened.read(dataset, place))
     if kind == "f":

@@ -5,7 +5,7 @@ memory beyond what the message itself holds, whatever lengths it claims; nesting
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.external_maps import ExternalMaps
+from braggstream.formats.foreign import refuse_karabo_map
+from braggstream.formats.msgpack_lenient import lenient_first, lenient_item, lenient_map, string_bytes
 from braggstream.formats.raw import lay_out, native_pixels, panel_window, text_header
 from braggstream.model.errors import DecodeError, HeaderError, MismatchError
 from braggstream.model.frame import FrameIdentity, HeaderValue
@@ -27,12 +29,13 @@ NAME_KEYS = ("filename", "file_name")
 EVENT_KEYS = ("event", "event_id")
 NUMBER_KEYS = ("serial", "frame_number", "image_number", "message_id")
 
+_NAMED_TYPE = re.compile(r"(bool|uint|int|float)(8|16|32|64)?_?")
+"""How NumPy calls types, beside their codes."""
 _PLAIN_TYPE = re.compile(r"[<>|=]?([biuf])([0-9]{1,2})")
 _PICKLE_PROTOCOLS = range(2, 6)
 _RAW_MAP: Any = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 _RAW_LIST: Any = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _ANYTHING: Any = msgspec.msgpack.Decoder()
-_BYTES: Any = msgspec.msgpack.Decoder(memoryview)
 _ERRORS = (msgspec.DecodeError, RecursionError, TypeError, ValueError, OverflowError)
 
 
@@ -67,10 +70,17 @@ class MsgpackFrame:
             raise HeaderError(f"the message has no header {name}")
         found = _decoded(_scalar_source(value), f"header {name}")
         if isinstance(found, dict):
-            found = _numpy_scalar(found, name)
-        if isinstance(found, bool) or not isinstance(found, int | float | str) or found == "":
+            found = _numpy_scalar(_decoded_map(value, f"header {name}"), name)
+        if not isinstance(found, int | float | str) or found == "":
             raise HeaderError(f"header {name} is neither a number nor a text")
         return text_header(name, found) if isinstance(found, str) else found
+
+    own_headers: tuple[str, ...] = ()
+
+    def header_names(self) -> Iterable[str]:
+        """Give the message's keys, but for those of the image and the peak list."""
+        others = {panel.data for panel in self._geometry.panels} | {self._geometry.peak_list}
+        return [key for key in self._map if key not in others]
 
     def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Give flat pixels and the table of panels."""
@@ -119,6 +129,7 @@ class MsgpackFrame:
     def _array(self, key: str) -> NDArray[Any]:
         """View an image; its bytes stay in the message."""
         if key not in self._map:
+            refuse_karabo_map(self._map)
             keys = ", ".join(_one_line(name)[:40] for name in sorted(self._map)[:12])
             raise MismatchError(f"the message has no image {key} (it has {keys})")
         parts = _string_keys(_decoded_map(self._map[key], f"image {key}"))
@@ -140,9 +151,11 @@ class MsgpackFrame:
         for key in keys:
             if key in self._map:
                 try:
-                    return self.header(key)
+                    found = self.header(key)
                 except (HeaderError, MismatchError, DecodeError):
                     continue
+                if not isinstance(found, bool):
+                    return found
         return None
 
 
@@ -172,6 +185,8 @@ def _decode_first(decoder: Any, payload: memoryview | bytes) -> Any:
         if trailing is None:
             raise DecodeError(f"the message is not sound MessagePack: {error}") from None
         return _decode_first(decoder, memoryview(payload)[: int(trailing[1])])
+    except (UnicodeDecodeError, RecursionError):
+        return lenient_map(payload) if decoder is _RAW_MAP else [lenient_first(payload)]
     except _ERRORS as error:
         raise DecodeError(f"the message is not sound MessagePack: {error}") from None
 
@@ -179,6 +194,8 @@ def _decode_first(decoder: Any, payload: memoryview | bytes) -> Any:
 def _decoded(raw: Any, what: str) -> Any:
     try:
         return _ANYTHING.decode(raw)
+    except UnicodeDecodeError:
+        return lenient_item(memoryview(raw))
     except _ERRORS as error:
         raise DecodeError(f"{what} cannot be decoded: {error}") from None
 
@@ -186,6 +203,8 @@ def _decoded(raw: Any, what: str) -> Any:
 def _decoded_map(raw: Any, what: str) -> dict[Any, Any]:
     try:
         found: dict[Any, Any] = _RAW_MAP.decode(raw)
+    except UnicodeDecodeError:
+        return lenient_map(memoryview(raw))
     except _ERRORS:
         raise DecodeError(f"{what} is no map, expected one") from None
     return found
@@ -210,12 +229,9 @@ def _scalar_source(raw: Any) -> Any:
 
 
 def _bytes(raw: Any, what: str) -> memoryview:
-    try:
-        found: memoryview = _BYTES.decode(raw)
-    except _ERRORS:
-        raise DecodeError(f"{what} is not binary, expected bytes") from None
-    first = memoryview(raw)[0]
-    if first not in {0xC4, 0xC5, 0xC6} and not (0xA0 <= first <= 0xBF or first in {0xD9, 0xDA, 0xDB}):
+    """View binary data, or what an old sender packed as a text; they stay in the message."""
+    found = string_bytes(memoryview(raw))
+    if found is None:
         raise DecodeError(f"{what} is not binary, expected bytes")
     return found
 
@@ -223,13 +239,22 @@ def _bytes(raw: Any, what: str) -> memoryview:
 def _dtype(name: object, what: str) -> np.dtype[Any]:
     if isinstance(name, bytes):
         name = name.decode("ascii", "replace")
-    match = _PLAIN_TYPE.fullmatch(name) if isinstance(name, str) else None
+    code = _code_of(name) if isinstance(name, str) else ""
+    match = _PLAIN_TYPE.fullmatch(code)
     size = int(match[2]) if match else 0
     if match is None or size not in {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}[match[1]]:
         raise MismatchError(
             f"{what} has the type {str(name)[:40]!r}, expected an integer or float type such as '<i4'"
         )
-    return np.dtype(str(name))
+    return np.dtype(code)
+
+
+def _code_of(name: str) -> str:
+    """The code of a type that is given by its name, such as uint16; all others are codes already."""
+    named = _NAMED_TYPE.fullmatch(name)
+    if named is None:
+        return name
+    return f"{named[1][0]}{int(named[2] or (8 if named[1] == 'bool' else 64)) // 8}"
 
 
 def _shape(shape: object, what: str) -> list[int]:
@@ -273,11 +298,12 @@ def _panel_names(lists: dict[str, Any], key: str, n_peaks: int) -> tuple[str, ..
 
 def _numpy_scalar(found: dict[Any, Any], name: str) -> object:
     """Understand a NumPy scalar that msgpack_numpy wrapped into a map."""
-    parts = {key.decode("ascii", "replace") if isinstance(key, bytes) else key: found[key] for key in found}
-    data = parts.get("data")
-    if parts.get("nd") is not False or not isinstance(data, bytes):
+    parts = _string_keys(found)
+    is_scalar = {"nd", "type", "data"} <= parts.keys() and _decoded(parts["nd"], f"header {name}") is False
+    data = string_bytes(memoryview(parts["data"])) if is_scalar else None
+    if data is None:
         raise HeaderError(f"header {name} is neither a number nor a text")
-    dtype = _dtype(parts.get("type"), f"header {name}")
+    dtype = _dtype(_decoded(parts["type"], f"type of header {name}"), f"header {name}")
     if len(data) != dtype.itemsize:
         raise HeaderError(f"header {name} has {len(data)} bytes, its type {dtype.str} needs {dtype.itemsize}")
     return np.frombuffer(data, dtype)[0].item()

@@ -1,6 +1,6 @@
 """Frames that are one image, with few or no headers: CBF, TIFF, NPY and Seedee."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,12 @@ class PlainImage:
             raise HeaderError(f"the {self._name} image has no header {name}: write the value into the geometry")
         return self._headers[name]
 
+    own_headers: tuple[str, ...] = ()
+
+    def header_names(self) -> Iterable[str]:
+        """Give the names of the few headers."""
+        return self._headers
+
     def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Give flat pixels and the table of panels."""
         return cut_panels(self._pixels(), self._geometry.panels, f"the {self._name} image")
@@ -77,6 +83,8 @@ def cut_panels(array: NDArray[Any], panels: Sequence[Panel], name: str) -> tuple
 
 def cut_panel(pixels: NDArray[Any], panel: Panel, name: str) -> NDArray[Any]:
     """Cut a panel out of an array; axes that the geometry gives beside slow and fast scan need not be there."""
+    while pixels.ndim > max(2, len(panel.dims)) and pixels.shape[0] == 1:
+        pixels = pixels[0]  # One frame, with an axis for more.
     if "%" in panel.dims or pixels.ndim == 2:
         panel = replace(panel, dims=tuple(role for role in panel.dims if role in ("ss", "fs")))
     return panel_window(pixels, panel, (), name)

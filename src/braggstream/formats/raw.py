@@ -1,6 +1,6 @@
 """What every format gives to the loader: pixels as windows into one flat array, headers, masks, peaks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +30,15 @@ class RawFrame(Protocol):
 
     def header(self, name: str) -> HeaderValue:
         """Give a header."""
+        ...
+
+    @property
+    def own_headers(self) -> tuple[str, ...]:
+        """Names of the headers in which the sender says which frame this is, and of when; often none."""
+        ...
+
+    def header_names(self) -> Iterable[str]:
+        """Give the names of the frame's own headers, in their order; some may turn out to be none."""
         ...
 
     def image(self) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -1,7 +1,9 @@
 """Which format a frame is in, told by its first bytes."""
 
 from braggstream.formats import cbf, npy, tiff
+from braggstream.formats.announced import MAX_METADATA
 from braggstream.formats.dectris import kind_of
+from braggstream.formats.dectris_1 import identify_1
 from braggstream.formats.hdf5_maps import SIGNATURE
 from braggstream.formats.parts import is_joined, split_parts
 from braggstream.formats.seedee import is_seedee
@@ -24,14 +26,20 @@ def recognize_message(payload: memoryview | bytes, metadata: bytes = b"") -> str
     """Tell a message's format by its first bytes and what the service says of it; MessagePack is what is left."""
     if is_seedee(metadata):
         return "seedee"
-    if kind_of(payload) is not None:
-        return "dectris1" if is_joined(payload) or bytes(payload[:1]) == b"{" else "dectris2"
     if is_joined(payload):
         parts = split_parts(payload)
-        return recognize_message(parts[-1], metadata_of(parts))
+        if identify_1(parts[0]) is not None:
+            return "dectris1"
+        return recognize_message(parts[-1], metadata_of(payload))
+    if kind_of(payload) is not None:
+        return "dectris1" if bytes(payload[:1]) == b"{" else "dectris2"
     return recognize_file(bytes(payload[:16])) or "msgpack"
 
 
-def metadata_of(parts: list[memoryview]) -> bytes:
-    """Metadata that a sender put into a part of their own, before the frame."""
-    return bytes(parts[-2]) if len(parts) > 1 and bytes(parts[-2][:1]) == b"{" and len(parts[-2]) < 1 << 20 else b""
+def metadata_of(payload: memoryview | bytes) -> bytes:
+    """Metadata that a sender put into a part of their own, right before the frame; empty where there are none."""
+    if not is_joined(payload):
+        return b""
+    *_, metadata, _ = [memoryview(b""), *split_parts(payload)]
+    is_metadata = bytes(metadata[:1]) == b"{" and len(metadata) <= MAX_METADATA and identify_1(metadata) is None
+    return bytes(metadata) if is_metadata else b""

@@ -86,6 +86,16 @@ class MessageTask(_Message, frozen=True, kw_only=True, array_like=True, tag="mes
     start_bytes: int = 0
     start_number: int = 0
     """Counts the start messages."""
+    refusal: str = ""
+    """Why there is no start message, where one came that could not be understood."""
+
+    def in_slot(self, slot: int) -> "MessageTask":
+        """Give the same task with its message in a slot."""
+        return msgspec.structs.replace(self, slot=slot)
+
+    def without_start(self, refusal: str) -> "MessageTask":
+        """Give the same task without a start message, and why there is none where that is known."""
+        return msgspec.structs.replace(self, refusal=refusal) if refusal else self
 
     def of_series(self, *, slot: int, n_bytes: int, number: int) -> "MessageTask":
         """Give the same task with its series' start message."""
@@ -132,6 +142,10 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     complaint: str = ""
     """What was wrong, in one line."""
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What is to be told once in a session, however many frames it is true of."""
+    missing_headers: tuple[str, ...] = ()
+    """Headers that were to be copied and that the frame has not."""
     timings: dict[str, float] = {}
     """Seconds by step."""
     pixel_type: str = ""

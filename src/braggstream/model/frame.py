@@ -108,6 +108,8 @@ class MessageOrigin:
     """Name of the message: the frame's file name."""
     metadata: bytes = b""
     """What the sender said of it: a JSON object, of which the members are headers.  Empty where there is none."""
+    time_s: float | None = None
+    """When the service received it [s since 1970]."""
     fault: str = ""
     """Why its bytes could not be had: the frame fails with it.  Empty where they are here."""
 
@@ -133,4 +135,6 @@ class Message:
     origin: MessageOrigin | None = None
     """What the service says of it, where it came from one."""
     start: SeriesStart | None = None
-    """The start message that arrived last, where there was one."""
+    """The start message of its series, where there was one."""
+    refusal: str = ""
+    """Why there is none, where one came that could not be understood."""

@@ -82,8 +82,10 @@ class Mask:
 class Flag:
     """A condition on a pixel's value that makes it bad."""
 
-    kind: Literal["lessthan", "morethan", "equal"]
-    value: float
+    kind: Literal["lessthan", "morethan", "equal", "largest"]
+    """`largest`: the largest number of the pixels' own type, whichever that is; no geometry file says this."""
+    value: int | float
+    """Whole numbers are kept whole: 64-bit ones have more digits than floats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

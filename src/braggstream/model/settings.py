@@ -8,6 +8,9 @@ from braggstream.model.cell import UnitCell
 from braggstream.model.live_merge_settings import LiveMergeSettings
 from braggstream.model.shown import ShownSettings
 
+ALL_HEADERS = "all"
+"""Name under which all headers of a frame are copied (`--copy-header=all`)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class FrameSettings(ShownSettings):
@@ -22,7 +25,7 @@ class FrameSettings(ShownSettings):
     highres: float = inf
     """Pixels with 1/d at or beyond this are bad [Å⁻¹] (`--highres`, which takes Å)."""
     copy_headers: tuple[str, ...] = ()
-    """Headers to copy into each chunk (`--copy-header`)."""
+    """Headers to copy into each chunk, `all` for all that a frame has (`--copy-header`)."""
     load_peaks: bool = False
     """Load the peak list that the geometry's `peak_list` names."""
     max_message_bytes: int = 1 << 30

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braggstream.formats.announced import announced
+from braggstream.formats.announced import announced, with_metadata
 from braggstream.formats.cbf import CbfImage
 from braggstream.formats.compressed import Decompressor
-from braggstream.formats.dectris import SeriesMessage, read_series_message
+from braggstream.formats.dectris import read_series_message
 from braggstream.formats.dectris_frame import DectrisFrame, Series
 from braggstream.formats.events import parse_event
 from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.file_kind import check_is_file
+from braggstream.formats.foreign import refuse_foreign
 from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
 from braggstream.formats.hdf5_maps import open_hdf5_bytes, reading
 from braggstream.formats.msgpack import MsgpackFrame
@@ -24,7 +25,9 @@ from braggstream.formats.parts import is_joined, split_parts
 from braggstream.formats.plain_image import PlainImage
 from braggstream.formats.raw import RawFrame
 from braggstream.formats.recognize import metadata_of, recognize_file, recognize_message
+from braggstream.formats.remarks import Remarks
 from braggstream.formats.seedee import seedee_array
+from braggstream.formats.series_message import SeriesMessage
 from braggstream.formats.tiff import tiff_image
 from braggstream.model.data_formats import OF_SERIES
 from braggstream.model.errors import DecodeError, FileError, MissingDataError
@@ -35,6 +38,8 @@ from braggstream.model.settings import FrameSettings
 MAX_FILE_BYTES = 1 << 30
 """Largest file of one image that is read."""
 STREAMED_NAME = "ZMQdata"
+KEPT_SERIES = 4
+"""Start messages are kept for so many series, whose images may come in turns."""
 
 PLAIN_NAMES = {"cbf": "CBF", "cbf.gz": "CBF", "tiff": "TIFF", "npy": "NPY", "seedee": "Seedee"}
 
@@ -48,7 +53,9 @@ class FrameFormats:
         self._maps = ExternalMaps(geometry)
         self._decompressor = Decompressor()
         self._opened: OpenFile | None = None
-        self._series: tuple[int, Series] | None = None
+        self._series: dict[int, Series] = {}
+        """Series of the start messages that were referred to last, by their numbers."""
+        self.remarks = Remarks()
 
     def of_file(self, slot: FileSlot) -> RawFrame:
         """Open a frame of a file; it is valid until the next frame is opened.  Raises `FrameError`."""
@@ -62,6 +69,7 @@ class FrameFormats:
         if data_format != "hdf5":
             return self._plain(data_format, _file_bytes(slot.filename), identity)
         self._opened = OpenFile.open(slot.filename, self._decompressor)
+        self._opened.remarks = self.remarks
         return Hdf5Frame(self._opened, event, identity, self._geometry)
 
     @contextmanager
@@ -72,24 +80,26 @@ class FrameFormats:
         self._decompressor.room.begin()
         payload, metadata = message.payload, b"" if message.origin is None else message.origin.metadata
         data_format = self._settings.data_format or recognize_message(payload, metadata)
+        sent = metadata_of(payload)
         if data_format in OF_SERIES:
-            yield announced(self._of_series(message), message.origin)
+            yield announced(with_metadata(self._of_series(message), sent), message.origin)
             return
+        refuse_foreign(payload)
         if is_joined(payload):
-            parts = split_parts(payload)
-            payload, metadata = parts[-1], metadata or metadata_of(parts)
+            payload, metadata = split_parts(payload)[-1], metadata or sent
         identity = FrameIdentity(filename=STREAMED_NAME, event=f"//{message.serial}", serial=message.serial)
         if data_format == "hdf5":
             with reading("the message", DecodeError), open_hdf5_bytes(payload) as file:
                 opened = OpenFile(file, "the message", in_memory=True, decompressor=self._decompressor)
+                opened.remarks = self.remarks
                 raw: RawFrame = StreamedHdf5Frame(opened, identity, self._geometry, self._maps)
-                yield announced(raw, message.origin)
+                yield announced(with_metadata(raw, sent), message.origin)
             return
         if data_format == "msgpack":
             raw = MsgpackFrame(payload, message.serial, self._geometry, self._maps)
         else:
             raw = self._plain(data_format, payload, identity, metadata)
-        yield announced(raw, message.origin)
+        yield announced(with_metadata(raw, sent), message.origin)
 
     def of_image(self, image: NDArray[Any], identity: FrameIdentity) -> RawFrame:
         """Take pixels in memory for a frame."""
@@ -135,16 +145,20 @@ class FrameFormats:
             geometry=self._geometry,
             maps=self._maps,
             decompressor=self._decompressor,
+            remarks=self.remarks,
+            refusal=message.refusal,
         )
 
     def _started(self, image: SeriesMessage, start: SeriesStart | None) -> Series | None:
         """What the start message of an image's series says; None where it did not arrive."""
         if start is None:
             return None
-        if self._series is None or self._series[0] != start.number:
-            self._series = (start.number, Series(_kept(start), self._geometry, self._maps))
-        found = self._series[1]
-        return found if (found.start.series, found.start.name) == (image.series, image.name) else None
+        found = self._series.get(start.number)
+        if found is None:
+            while len(self._series) >= KEPT_SERIES:
+                del self._series[next(iter(self._series))]
+            found = self._series[start.number] = Series(_kept(start), self._geometry, self._maps, self.remarks)
+        return found if found.start.identity.is_of(image.identity) else None
 
 
 def _kept(start: SeriesStart) -> SeriesMessage:

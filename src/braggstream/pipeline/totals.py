@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from braggstream.formats.series_message import SERIES_STEP, sender_number
 from braggstream.formats.wire import FrameOutcome
 from braggstream.pipeline.sampled_rates import SampledRates
 
@@ -18,6 +19,9 @@ MAX_KEPT_COMPLAINTS = 10
 
 MAX_GAP = 1_000_000
 """A larger jump of the sender's number is a restart of its numbering and no loss."""
+
+MAX_SERIES = 64
+"""So many series of numbers are looked after at the same time."""
 
 MEMORY = 4096
 """So many of the sender's numbers are remembered, for frames that overtake one another."""
@@ -35,6 +39,18 @@ class SenderNumbers:
     n_lost: int = 0
     _missing: set[int] = field(default_factory=set)
 
+    def begin(self, number: int) -> None:
+        """Hear that the frames are numbered from this one on."""
+        self._missing.clear()
+        self.highest = number - 1
+
+    def end(self, number: int) -> None:
+        """Hear that frames up to this number, without it, were to come: those that have not are lost."""
+        if self.highest is not None and self.highest < number - 1:
+            self.n_lost += number - 1 - self.highest
+            self._missing.update(range(max(self.highest + 1, number - MEMORY), number))
+            self.highest = number - 1
+
     def see(self, number: int) -> None:
         """Take note of a frame's number."""
         if self.highest is None or not -MEMORY < number - self.highest < MAX_GAP:
@@ -50,6 +66,43 @@ class SenderNumbers:
         elif number in self._missing:
             self._missing.remove(number)
             self.n_lost -= 1
+
+
+@dataclass(slots=True)
+class SentFrames:
+    """What the numbers that senders give to their frames tell, each series of images by itself."""
+
+    _by_series: dict[int, SenderNumbers] = field(default_factory=dict)
+    """By the part of the number that tells series apart; zero where there are none.  The latest are last."""
+    _n_lost_before: int = 0
+    """Lost frames of series that are not looked after any more."""
+
+    @property
+    def n_lost(self) -> int | None:
+        """Frames that were numbered and have not come; None where no frame has a number."""
+        if not self._by_series:
+            return None
+        return self._n_lost_before + sum(numbers.n_lost for numbers in self._by_series.values())
+
+    def see(self, number: int) -> None:
+        """Take note of a frame's number."""
+        series, image = divmod(number, SERIES_STEP)
+        self._numbers(series).see(image)
+
+    def begin(self, series: int) -> None:
+        """Hear that a series begins, with image 0."""
+        self._numbers(sender_number(series, 0) // SERIES_STEP).begin(0)
+
+    def end(self, series: int, n_images: int) -> None:
+        """Hear that a series has ended, for which so many images were announced."""
+        self._numbers(sender_number(series, 0) // SERIES_STEP).end(n_images)
+
+    def _numbers(self, series: int) -> SenderNumbers:
+        found = self._by_series.pop(series, None) or SenderNumbers()
+        if len(self._by_series) >= MAX_SERIES:
+            self._n_lost_before += self._by_series.pop(next(iter(self._by_series))).n_lost
+        self._by_series[series] = found
+        return found
 
 
 @dataclass(slots=True)
@@ -71,7 +124,7 @@ class Ledger:
     """The first complaints of each reason."""
     step_seconds: Counter[str] = field(default_factory=Counter)
     """Seconds that workers spent, by step."""
-    senders: SenderNumbers = field(default_factory=SenderNumbers)
+    senders: SentFrames = field(default_factory=SentFrames)
     sampled: SampledRates = field(default_factory=SampledRates)
     n_undelivered: int = 0
     """Frames that a message service should have, by its own numbering, and never gave."""
@@ -96,7 +149,7 @@ class Ledger:
     @property
     def n_sent(self) -> int | None:
         """Frames that the sender sent since the first one that arrived; None where it does not number them."""
-        return None if self.senders.highest is None else self.n_received + self.n_lost
+        return None if self.senders.n_lost is None else self.n_received + self.n_lost
 
     @property
     def fraction_processed(self) -> float:
@@ -109,7 +162,7 @@ class Ledger:
 
         A frame that arrived and was not read leaves a gap in the numbers too, but is in another row already.
         """
-        n_jumped_over = self.senders.n_lost - self._n_unnumbered - self.n_sampled_out
+        n_jumped_over = (self.senders.n_lost or 0) - self._n_unnumbered - self.n_sampled_out
         return self.n_undelivered + max(0, n_jumped_over)
 
     def receive(self) -> None:

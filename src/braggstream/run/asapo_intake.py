@@ -302,6 +302,7 @@ class AsapoIntake:
             number=announcement.number,
             name=announcement.name,
             metadata=encode_metadata(announcement.metadata),
+            time_s=announcement.time_s,
             fault=received.fault,
         )
         slot, serial = self._free.pop(), self._serial

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from braggstream.formats.dectris import SeriesMessage, kind_of, read_series_message
+from braggstream.formats.dectris import kind_of, read_series_message
 from braggstream.formats.dectris_geometry import start_geometry
+from braggstream.formats.series_message import SeriesMessage
 from braggstream.model.errors import FrameError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FrameSettings, RunSettings, ZmqSourceSettings

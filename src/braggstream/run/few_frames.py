@@ -1,11 +1,10 @@
 """A few frames of a source, one after the other in this process: for looking at them, not for a session."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
-from braggstream.formats.dectris import OTHER_KINDS, kind_of
 from braggstream.model.errors import UserError
-from braggstream.model.frame import Message, SeriesStart
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
     FileSourceSettings,
@@ -17,7 +16,7 @@ from braggstream.model.settings import (
 from braggstream.run.begun_source import BegunSource, open_socket
 from braggstream.run.local import open_frames
 from braggstream.run.processor import Work
-from braggstream.sources.zmq import ZmqSource
+from braggstream.sources.series import frames_of_messages
 
 MOST_FRAMES = 24
 """So many frames are looked at, where nobody else is to get them."""
@@ -47,18 +46,7 @@ def few_frames(
     try:
         source.socket.open()
         most = MOST_FRAMES if source.settings.subscribe else 1
-        yield from islice(_streamed(source.socket, run.serial_start), most)
+        for message in islice(frames_of_messages(source.socket.messages()), most):
+            yield replace(message, serial=message.serial + run.serial_start - 1)
     finally:
         source.socket.close()
-
-
-def _streamed(socket: ZmqSource, serial: int) -> Iterator[Message]:
-    """Give frames as they arrive, each with the start message of its series."""
-    start: SeriesStart | None = None
-    for payload in socket.messages():
-        kind = kind_of(payload)
-        if kind == "start":
-            start = SeriesStart(payload=bytes(payload), number=1 if start is None else start.number + 1)
-        elif kind != "end" and kind not in OTHER_KINDS:
-            yield Message(payload=payload, serial=serial, start=start)
-            serial += 1

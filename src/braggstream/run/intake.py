@@ -11,12 +11,15 @@ from typing import Any, Protocol
 
 from braggstream.formats.wire import FileTask, FrameOutcome, MessageTask, Task
 from braggstream.model.frame import FileSlot
+from braggstream.run.left_out import PARTS, LeftOut
 from braggstream.run.series import SeriesKeeper
 from braggstream.run.slots import SlotMemory
 from braggstream.sources.zmq import ZmqSource
 
 BURST = 4
 """So many messages are taken before workers are looked after again."""
+LOOKED_AT = 64
+"""So many messages are looked at meanwhile, those included that are no frames."""
 LAST_REPLIES_S = 0.3
 """A run that is about to end waits so long for replies to what it has asked."""
 READ_AHEAD = 100_000
@@ -225,9 +228,11 @@ class MessageIntake:
         n_slots: int,
         serial_start: int,
         series: SeriesKeeper | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
-        """`series` takes start and end messages, where the format may have such."""
+        """`series` takes start and end messages, where the format may have such; `left_out` what is no frame."""
         self._series = series
+        self._left_out = left_out
         self._source = source
         self._memory = memory
         self._free = list(range(n_slots))
@@ -250,7 +255,7 @@ class MessageIntake:
 
     def deadline(self) -> float:
         """Give the time at which a question has to be repeated or silence to be told."""
-        if self.is_winding_down:
+        if self.is_winding_down and not self._source.n_held:
             return self._end_of_winding_down
         return self._source.deadline() if self._is_open and self._has_room else float("inf")
 
@@ -258,27 +263,41 @@ class MessageIntake:
         """Put messages that have arrived into free slots."""
         tasks: list[Task] = []
         self._source.turn(n_room=len(self._free))
-        while self._has_room and len(tasks) < BURST:
+        for _ in range(LOOKED_AT):
+            if not self._has_room or len(tasks) == BURST:
+                break
             payload = self._source.receive()
             if payload is None:
                 break
-            if self._series is not None and self._series.take(payload):
+            if self._is_no_frame(payload):
                 continue
             slot = self._free.pop()
             if self._free:
                 self._source.turn(n_room=len(self._free))  # The next one travels while this one is copied.
             n_bytes = self._memory.fill(slot, payload)
-            tasks.append(self._referring(MessageTask(serial=self._serial, slot=slot, n_bytes=n_bytes)))
+            tasks.append(self._referring(MessageTask(serial=self._serial, slot=slot, n_bytes=n_bytes), payload))
             self._serial += 1
         return tasks
+
+    def _is_no_frame(self, payload: memoryview) -> bool:
+        """Take what begins or ends a series, and leave out what is no frame."""
+        if self._series is not None and self._series.take(payload):
+            return True
+        if self._left_out is None:
+            return False
+        n_ignored = self._source.ignored_parts()
+        if n_ignored:
+            self._left_out.count(PARTS, n_ignored)
+        is_image = self._series is not None and self._series.is_image(payload)
+        return not is_image and self._left_out.take(payload)
 
     @property
     def _has_room(self) -> bool:
         return bool(self._free) and (self._series is None or self._series.has_room)
 
-    def _referring(self, task: MessageTask) -> MessageTask:
+    def _referring(self, task: MessageTask, payload: memoryview | bytes) -> MessageTask:
         """Give a task that names the start message of its series."""
-        return task if self._series is None else self._series.referring(task)
+        return task if self._series is None else self._series.referring(task, payload)
 
     def sampled_out(self) -> int:
         """Count the frames that were left out since this was last asked."""
@@ -294,8 +313,11 @@ class MessageIntake:
 
     @property
     def is_winding_down(self) -> bool:
-        """Whether a reply is still expected."""
-        return self._is_open and self._source.n_expected > 0 and monotonic() < self._end_of_winding_down
+        """Whether a frame is here that was not taken, or a reply is still expected."""
+        if not self._is_open:
+            return False
+        is_expecting = self._source.n_expected > 0 and monotonic() < self._end_of_winding_down
+        return self._source.n_held > 0 or is_expecting
 
     def release(self, task: Task) -> None:
         """Free a task's slot."""
@@ -316,19 +338,22 @@ class MessageIntake:
         """Nobody is to be told."""
 
     def summary(self) -> dict[str, Any]:
-        """There is nothing to tell."""
-        return {}
+        """Tell how many messages were no frames."""
+        return {} if self._left_out is None else {"no_frames": dict(self._left_out.counts)}
 
     def again(self, task: Task, payload: bytes) -> Task | None:
         """Put a message into a slot for a second time; None while all slots are taken."""
         if not self._free:
             return None
         slot = self._free.pop()
-        return self._referring(MessageTask(serial=task.serial, slot=slot, n_bytes=self._memory.fill(slot, payload)))
+        again = MessageTask(serial=task.serial, slot=slot, n_bytes=self._memory.fill(slot, payload))
+        return self._referring(again, payload)
 
     def close(self) -> None:
         """Disconnect."""
         self._source.close()
+        if self._left_out is not None:
+            self._left_out.finish()
 
 
 def soonest(*deadlines: float) -> int:

@@ -29,6 +29,7 @@ from braggstream.run.diagnosis_watcher import DiagnosisWatcher
 from braggstream.run.intake import FileIntake, Intake, MessageIntake
 from braggstream.run.large_blocks import keep_large_blocks
 from braggstream.run.lasting_log import LastingLog
+from braggstream.run.left_out import LeftOut
 from braggstream.run.output_pipe import reader_of
 from braggstream.run.patient_output import PatientOutput, Sink
 from braggstream.run.processor import REAL_PROCESSOR
@@ -122,7 +123,7 @@ def _run_session(
         check_descriptors(run.n_workers, n_kept)
         memory = SlotMemory.create(n_kept, setup.slot_bytes)
         stack.callback(memory.close)
-        intake = _open_intake(source, setup, memory, run=run, report=report)
+        intake = _open_intake(source, setup, memory, run=run, report=report, ledger=ledger)
         receiving = stack.enter_context(ExitStack())
         receiving.callback(intake.close)
         sink = sink or open_sink(geometry, settings, output)
@@ -214,6 +215,7 @@ def _open_intake(
     *,
     run: RunSettings,
     report: Report,
+    ledger: Ledger,
 ) -> Intake:
     if isinstance(source, AsapoSourceSettings):
         return _asapo_intake(source, setup, memory, run=run, report=report)
@@ -224,8 +226,16 @@ def _open_intake(
         kind = SampledIntake if source.subscribe and run.when_behind == "sample" else MessageIntake
         slots = range(setup.n_slots, setup.n_slots + START_SLOTS)
         may_be = may_be_series(setup.settings.frame.data_format)
-        series = SeriesKeeper(memory, slots, report.notice) if may_be else None
-        return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start, series=series)
+        series = SeriesKeeper(memory, slots, report.notice, ledger.senders) if may_be else None
+        needs_image = setup.settings.frame.load_image
+        return kind(
+            socket,
+            memory,
+            n_slots=setup.n_slots,
+            serial_start=run.serial_start,
+            series=series,
+            left_out=None if socket.is_asking else LeftOut(report.say, needs_image=needs_image),
+        )
     return FileIntake(open_frames(source, setup.geometry, run.serial_start))
 
 

@@ -187,6 +187,8 @@ class FrameProcessor:
             n_crystals=len(result.crystals),
             sender_number=result.identity.sender_number,
             warnings=result.warnings,
+            remarks=self._loader.remarks.take(),
+            missing_headers=self._loader.missing_headers,
             timings={"load": loaded - started, **result.timings, "format": perf_counter() - found},
             n_compiled=self.n_compiled() - n_before,
             adjustment=self._adjustments.number,

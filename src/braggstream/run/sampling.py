@@ -13,10 +13,13 @@ from typing import Any
 
 from braggstream.formats.wire import MessageTask, Task
 from braggstream.run.intake import MessageIntake
+from braggstream.run.left_out import LeftOut
 from braggstream.run.series import SeriesKeeper
 from braggstream.run.slots import SlotMemory
 from braggstream.sources.zmq import ZmqSource
 
+NO_SLOT = -1
+"""In tasks whose message is not in shared memory yet."""
 MIN_WAITING = 64
 """So many frames may wait, so that a short delay of the workers costs none."""
 MOST_WAITING_BYTES = 1 << 30
@@ -38,20 +41,26 @@ class SampledIntake(MessageIntake):
         n_slots: int,
         serial_start: int,
         series: SeriesKeeper | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
-        super().__init__(source, memory, n_slots=n_slots, serial_start=serial_start, series=series)
-        self._waiting: deque[tuple[int, memoryview]] = deque()
-        """Serial numbers and messages, the oldest first; they lie where ZeroMQ has put them."""
+        super().__init__(
+            source, memory, n_slots=n_slots, serial_start=serial_start, series=series, left_out=left_out
+        )
+        self._waiting: deque[tuple[MessageTask, memoryview]] = deque()
+        """Tasks without a slot and their messages, the oldest first; these lie where ZeroMQ has put them."""
         self._n_bytes = 0
         self._most_waiting = max(MIN_WAITING, n_slots)
 
     def pollables(self) -> list[Any]:
-        """Give the socket and the news of the connection: there is always room."""
-        return list(self._source.sockets) if self._is_open else []
+        """Give the socket and the news of the connection: there is room, but for more series than can be kept."""
+        if not self._is_open:
+            return []
+        message, news = self._source.sockets
+        return [message, news] if self._has_room_for_start else [news]
 
     def deadline(self) -> float:
         """Give the time at which silence has to be told."""
-        return self._source.deadline() if self._is_open else float("inf")
+        return self._source.deadline() if self._is_open and self._has_room_for_start else float("inf")
 
     def take(self, n_wanted: int) -> list[Task]:
         """Take all messages that are here; give the newest ones, as many as there are free workers."""
@@ -59,11 +68,11 @@ class SampledIntake(MessageIntake):
         self._drain()
         tasks: list[Task] = []
         while self._waiting and self._free and len(tasks) < n_wanted:
-            serial, payload = self._waiting.pop()
+            task, payload = self._waiting.pop()
             self._n_bytes -= len(payload)
             slot = self._free.pop()
-            task = MessageTask(serial=serial, slot=slot, n_bytes=self._memory.fill(slot, payload))
-            tasks.append(self._referring(task))
+            self._memory.fill(slot, payload)
+            tasks.append(task.in_slot(slot))
         return tasks
 
     def wind_down(self) -> None:
@@ -74,14 +83,15 @@ class SampledIntake(MessageIntake):
 
     def _drain(self) -> None:
         for _ in range(DRAINED_AT_ONCE):
+            if not self._has_room_for_start:
+                return
             payload = self._source.receive()
             if payload is None:
                 return
-            if self._series is not None and self._series.has_room and self._series.take(payload):
-                while self._waiting:  # They belong to the series before.
-                    self._leave_oldest()
+            if self._is_no_frame(payload):
                 continue
-            self._waiting.append((self._serial, payload))
+            task = MessageTask(serial=self._serial, slot=NO_SLOT, n_bytes=len(payload))
+            self._waiting.append((self._referring(task, payload), payload))
             self._serial += 1
             self._n_bytes += len(payload)
             while len(self._waiting) > self._most_waiting or (
@@ -89,7 +99,16 @@ class SampledIntake(MessageIntake):
             ):
                 self._leave_oldest()
 
+    @property
+    def _has_room_for_start(self) -> bool:
+        """Whether a start message could be kept; waiting frames of old series make room for it."""
+        while self._series is not None and not self._series.has_room and self._waiting:
+            self._leave_oldest()
+        return self._series is None or self._series.has_room
+
     def _leave_oldest(self) -> None:
-        _, payload = self._waiting.popleft()
+        task, payload = self._waiting.popleft()
         self._n_bytes -= len(payload)
         self._n_sampled_out += 1
+        if self._series is not None:
+            self._series.release(task)

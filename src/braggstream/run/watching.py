@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
-from braggstream.model.settings import RunSettings
+from braggstream.model.settings import ALL_HEADERS, RunSettings
 
 
 class Watcher(Protocol):
@@ -43,7 +43,10 @@ class Watcher(Protocol):
 
 def make_watchers(setup: Setup, run: RunSettings, say: Callable[[str], None]) -> list[Watcher]:
     """Make the watchers that the user chose; `say` writes a line to the log."""
-    watchers: list[Watcher] = []
+    from braggstream.run.frame_remarks import FrameRemarks
+
+    frame = setup.settings.frame
+    watchers: list[Watcher] = [FrameRemarks([name for name in frame.copy_headers if name != ALL_HEADERS], say)]
     if setup.settings.geometry.refine != "off":
         from braggstream.run.geometry_watcher import GeometryWatcher
 

@@ -57,4 +57,4 @@ def _work(task: Task, memory: SlotMemory) -> Work:
     if task.start_slot >= 0:
         begun = memory.view(task.start_slot, task.start_bytes)
         start = SeriesStart(payload=begun, number=task.start_number)
-    return Message(payload=payload, serial=task.serial, origin=task.origin, start=start)
+    return Message(payload=payload, serial=task.serial, origin=task.origin, start=start, refusal=task.refusal)

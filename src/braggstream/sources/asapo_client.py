@@ -105,6 +105,12 @@ class Announcement:
     """Why it is no message that can be processed; its position has been passed all the same."""
 
     @property
+    def time_s(self) -> float | None:
+        """When the service received it [s since 1970]; None where its record does not say."""
+        stated = self.record.get("timestamp") if isinstance(self.record, dict) else None
+        return stated * 1e-9 if isinstance(stated, int) and 0 < stated < 1 << 63 else None
+
+    @property
     def data_server(self) -> object:
         """Address of the server that should have its bytes."""
         return self.record.get("source") if isinstance(self.record, dict) else None

@@ -22,14 +22,13 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from braggstream.formats.parts import MAX_PARTS, join_parts, refused_parts
+from braggstream.formats.frame_parts import SHORT_BYTES, frames_in, is_frame
+from braggstream.formats.parts import MAX_PARTS, refused_parts
 from braggstream.model.errors import UserError
 from braggstream.model.settings import ZmqSourceSettings
 
 MAX_RETRY_S = 300.0
 """A question is repeated at least so often while nothing comes."""
-SHORT_BYTES = 15
-"""A reply of up to so many bytes is no frame (the reference discards it unread)."""
 SHORT_PAUSE_S = 0.1
 """After a short reply, which says that there is no frame, the next question waits so long."""
 SILENCE_S = 10.0
@@ -72,7 +71,10 @@ class ZmqSource:
         self._context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 16)
         self._socket: zmq.Socket[bytes] | None = None
-        self._returned: deque[memoryview] = deque()
+        self._held: deque[memoryview] = deque()
+        """Frames that are here already: other parts of a message, or what was given back."""
+        self._n_ignored = 0
+        self._is_stopping = False
         self._monitor: Any = None
         self._is_connected = False
         self._asked: list[float] = []
@@ -110,8 +112,9 @@ class ZmqSource:
         return len(self._asked)
 
     def stop_asking(self) -> None:
-        """Send no more questions; replies to those under way are still taken."""
+        """Send no more questions; replies to those under way are still taken, and frames that are here already."""
         self._n_questions = 0
+        self._is_stopping = True
 
     def open(self) -> None:
         """Connect; from now on the sender may send.  Nothing happens where that was done before."""
@@ -159,7 +162,7 @@ class ZmqSource:
 
     def deadline(self) -> float:
         """Give the time of the next `turn` that is not caused by a message [s, monotonic]."""
-        if self._returned:
+        if self._held:
             return 0.0
         silence = min(self._heard + self._silence_s, self._ended_at + GIVEN_UP_S)
         if not self.is_asking or not self._is_connected:
@@ -168,24 +171,38 @@ class ZmqSource:
             return min(silence, self._pause_until)
         return min(silence, max(self._heard, self._asked[-1]) + self._retry_s)
 
+    @property
+    def n_held(self) -> int:
+        """Frames that have arrived and can be received without the socket."""
+        return len(self._held)
+
+    def ignored_parts(self) -> int:
+        """Count the parts behind frames that were none, since this was last asked."""
+        n_ignored, self._n_ignored = self._n_ignored, 0
+        return n_ignored
+
     def receive(self) -> memoryview | None:
-        """Take a message that has arrived, without its tag; None where there is none."""
+        """Take a frame that has arrived, without its tag; None where there is none."""
         assert self._socket is not None
-        if self._returned:
-            return self._returned.popleft()
+        if self._held:
+            return self._held.popleft()
+        if self._is_stopping and not self.is_asking:
+            return None
         try:
             parts = self._receive_parts(self._socket)
         except zmq.Again:
             return None
         self._heard, self._silence_s = monotonic(), SILENCE_S
-        payload = _whole(parts)
+        frames, n_ignored = frames_in([self._untagged(part, is_alone=len(parts) == 1) for part in parts])
+        self._n_ignored += n_ignored
+        self._held.extend(frames[1:])
         if self.is_asking:
             if self._asked:
                 self._asked.pop(0)
             self._retry_s = self._settings.reply_timeout_s
-            if len(payload) <= SHORT_BYTES:
+            if len(frames[0]) <= SHORT_BYTES:
                 self._pause_until = self._heard + SHORT_PAUSE_S
-        return self._untagged(payload) if len(parts) == 1 else payload
+        return frames[0]
 
     def _receive_parts(self, socket: "zmq.Socket[bytes]") -> list[memoryview]:
         """Receive a message whole; where it has too many parts or they are too large, it is refused."""
@@ -202,7 +219,7 @@ class ZmqSource:
 
     def give_back(self, payload: memoryview | bytes) -> None:
         """Give a message back: it is received again, before all others."""
-        self._returned.append(memoryview(payload))
+        self._held.appendleft(memoryview(payload))
 
     def messages(self, patience: float = inf) -> Iterator[memoryview]:
         """Give messages as they arrive, until none came for so long [s]."""
@@ -219,11 +236,16 @@ class ZmqSource:
                 yield payload
                 last = monotonic()
 
-    def _untagged(self, payload: memoryview) -> memoryview:
-        """Cut off a tag that is glued to the front of the message."""
+    def _untagged(self, payload: memoryview, *, is_alone: bool) -> memoryview:
+        """Cut off a tag that is glued to the front of a frame; what is a frame as it stands has none."""
         for tag in self._tags:
-            if tag and payload[: len(tag)].tobytes() == tag:
-                return payload[len(tag) :]
+            if (
+                tag
+                and payload[: len(tag)].tobytes() == tag
+                and not (bytes(payload[:1]) == b"{" or is_frame(payload))
+            ):
+                rest = payload[len(tag) :]
+                return rest if is_alone or is_frame(rest) else payload
         return payload
 
     def _ask(self, now: float, n_wanted: int) -> None:
@@ -287,11 +309,3 @@ class ZmqSource:
                     f"--zmq-input={self._settings.endpoint}: {error.strerror}: "
                     "expected an address such as tcp://127.0.0.1:5002"
                 ) from error
-
-
-def _whole(parts: list[memoryview]) -> memoryview:
-    """The last part, which is the frame; with the parts before it where these tell of it and are no mere tag."""
-    for number, part in enumerate(parts[:-1]):
-        if bytes(part[:1]) == b"{":
-            return memoryview(b"".join(join_parts(parts[number:])))
-    return parts[-1]

@@ -31,7 +31,9 @@ class ValueRanges:
         """Translate the flags of each panel; NaN and infinity are bad on all panels."""
         good = np.array([_good_range(of_panel, dtype) for of_panel in flags], dtype)
         equal = [
-            [_equal_range(flag.value, dtype) for flag in of_panel if flag.kind == "equal"] for of_panel in flags
+            [_equal_range(flag.value, dtype) for flag in of_panel if flag.kind == "equal"]
+            + [_largest(dtype) for flag in of_panel if flag.kind == "largest"]
+            for of_panel in flags
         ]
         equal = [[interval for interval in intervals if interval[0] <= interval[1]] for intervals in equal]
         n_intervals = max(map(len, equal), default=0)
@@ -49,13 +51,18 @@ def _limits(dtype: np.dtype[Any]) -> Interval:
     return integers.min, integers.max
 
 
+def _largest(dtype: np.dtype[Any]) -> Interval:
+    """The interval of the largest number of an integer dtype; of the others it is a number as good as any."""
+    return (np.iinfo(dtype).max,) * 2 if dtype.kind in "iu" else EMPTY
+
+
 def _good_range(flags: Sequence[Flag], dtype: np.dtype[Any]) -> Interval:
     low = max((flag.value for flag in flags if flag.kind == "lessthan"), default=-inf)
     high = min((flag.value for flag in flags if flag.kind == "morethan"), default=inf)
     return _range_within(low, high, dtype)
 
 
-def _range_within(low: float, high: float, dtype: np.dtype[Any]) -> Interval:
+def _range_within(low: int | float, high: int | float, dtype: np.dtype[Any]) -> Interval:
     """Give the smallest and the largest number of the dtype that are in [low, high]."""
     smallest, largest = _limits(dtype)
     if low > largest or high < smallest or low > high:
@@ -73,8 +80,14 @@ def _round_up(value: float, dtype: np.dtype[Any]) -> Any:
     return nearest if float(nearest) >= value else np.nextafter(nearest, dtype.type(inf))
 
 
-def _equal_range(value: float, dtype: np.dtype[Any]) -> Interval:
+def _equal_range(value: int | float, dtype: np.dtype[Any]) -> Interval:
     """Give the interval of numbers that, rounded half to even, equal the flag's value."""
+    if dtype.kind != "f" and value == float(_limits(dtype)[1]):
+        return _largest(dtype)  # The largest of 64 bits is no float: the nearest one means it.
+    if isinstance(value, int):
+        if dtype.kind != "f":
+            return _range_within(value, value, dtype)
+        value = float(value)
     if not isfinite(value):
         return EMPTY
     if value != floor(value):
