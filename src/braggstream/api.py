@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from braggstream.formats.cell import read_cell
 from braggstream.formats.dectris import kind_of
 from braggstream.formats.geom import read_geometry
-from braggstream.formats.hdf5_maps import SIGNATURE
+from braggstream.formats.hdf5_guard import SIGNATURE
 from braggstream.formats.observation_files import load_observations
 from braggstream.formats.reflection_file import read_reflections
 from braggstream.formats.shell_table import ShellTable
@@ -283,7 +283,7 @@ def write_stream(
 
 
 def _slots(path: Path, geometry: Geometry) -> Iterable[FileSlot]:
-    from braggstream.formats.hdf5 import expand_file
+    from braggstream.formats.hdf5_places import FramelessPlace, expand_file
 
     try:
         with path.open("rb") as file:
@@ -292,9 +292,11 @@ def _slots(path: Path, geometry: Geometry) -> Iterable[FileSlot]:
         raise UserError(f"cannot be read: {error.strerror}", path=path) from None
     if not is_hdf5:
         return FileSource(FileSourceSettings(list_file=str(path)), geometry)
-    events = expand_file(str(path), geometry)
     return (
-        FileSlot(filename=str(path), event=event, serial=serial) for serial, event in enumerate(events, start=1)
+        FileSlot(filename=str(path), event=found.event, serial=serial, fault=found.complaint)
+        if isinstance(found, FramelessPlace)
+        else FileSlot(filename=str(path), event=found, serial=serial)
+        for serial, found in enumerate(expand_file(str(path), geometry), start=1)
     )
 
 

@@ -54,7 +54,9 @@ class Series:
 
     def _sent_masks(self, number: int) -> list[MaskArray]:
         panel = self._geometry.panels[number]
-        packed = _channel(self.start.arrays, panel.data, "pixel mask") if self.start.arrays else None
+        arrays = self.start.arrays
+        is_left_out = panel.data in self.start.channels and panel.data not in arrays
+        packed = _channel(arrays, panel.data, "pixel mask") if arrays and not is_left_out else None
         wanted = [mask for mask in panel.masks if mask.file is None]
         if packed is None:
             if wanted:

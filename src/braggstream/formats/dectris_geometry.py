@@ -6,6 +6,8 @@ upper right of somebody who looks from the detector at the sample: fast scan goe
 
 from math import isfinite
 
+import numpy as np
+
 from braggstream.formats.dectris import ONLY_CHANNEL, SeriesMessage
 from braggstream.formats.geom import parse_geometry
 from braggstream.model.errors import UserError
@@ -21,6 +23,8 @@ NEEDED = {
 }
 """Values without which there is no geometry."""
 PANEL = "detector"
+INTEGERS = tuple(f"{sign}int{n_bits}" for sign in ("", "u") for n_bits in (8, 16, 32, 64))
+"""Types of pixels, as `image_dtype` names them."""
 
 
 def start_geometry(start: SeriesMessage, *, follows: bool = True) -> Geometry:
@@ -78,8 +82,11 @@ def geometry_text(start: SeriesMessage, *, follows: bool = False) -> str:
 
 
 def _limits(start: SeriesMessage) -> list[str]:
-    """Values above the largest valid one mean that there is none; the largest one itself is saturated."""
-    lines = []
+    """Values above the largest valid one mean that there is none; the largest one itself is saturated.
+
+    The largest value of the pixels' type is no number of photons, whether the start message says so or not.
+    """
+    lines = [f"flag_equal = {largest}" for largest in _largest_of_type(start)]
     largest = start.values.get("saturation_value")
     if isinstance(largest, int) and largest > 1:
         lines += [f"max_adu = {largest - 1}", f"flag_morethan = {largest}"]
@@ -87,7 +94,17 @@ def _limits(start: SeriesMessage) -> list[str]:
         value = start.values.get(name)
         if isinstance(value, int):
             lines.append(f"flag_equal = {value}" if name == "error_value" else f"flag_lessthan = {value + 1}")
-    return lines
+    return list(dict.fromkeys(lines))
+
+
+def _largest_of_type(start: SeriesMessage) -> list[int]:
+    """Give the largest value of the type that a start message announces; none where it announces no integers."""
+    kind, n_bits = start.values.get("image_dtype"), start.values.get("bit_depth_image")
+    if kind is None and n_bits in (8, 16, 32):
+        kind = f"uint{n_bits}"
+    if kind not in INTEGERS:
+        return []
+    return [int(np.iinfo(str(kind)).max)]
 
 
 def _checked(start: SeriesMessage) -> dict[str, float]:

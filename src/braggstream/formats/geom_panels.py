@@ -15,6 +15,7 @@ from braggstream.formats.geom_values import (
     metres,
     number,
     pixel_count,
+    pixel_value,
     switch,
     text_value,
 )
@@ -94,7 +95,7 @@ class PanelDraft:
         elif name in ("adu_per_photon", "adu_per_eV"):
             self._set_gain(name, finite_number(value, complain))
         elif name in _FLAGS:
-            self._add_flag(Flag(kind=_FLAGS[name], value=number(value, complain)))
+            self._add_flag(Flag(kind=_FLAGS[name], value=pixel_value(value, complain)))
         elif name.startswith("mask"):
             self._set_mask(name, value, complain)
         elif name.startswith("dim"):

@@ -10,6 +10,8 @@ from braggstream.model.geometry import AxisRole, Quantity
 
 MAX_INDEX = 2**31 - 1
 """Largest pixel index or fixed axis index."""
+EXACT = 2**53
+"""Whole numbers below this have all their digits in a double."""
 MAX_BITS = 2**64
 """Sets of bits are below this."""
 
@@ -17,7 +19,7 @@ _PLAIN_BITS = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(?![0-9a-fA-F.
 _VECTOR_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _VECTOR_TERM = re.compile(rf"([+-]?)({_VECTOR_NUMBER}?)([xyz])")
 _VECTOR = re.compile(rf"[+-]?{_VECTOR_NUMBER}?[xyz](?:[+-]{_VECTOR_NUMBER}?[xyz])*")
-_LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]+)")
+_LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,300})")
 
 
 def text_value(value: str, complain: Complain) -> str:
@@ -36,6 +38,15 @@ def number(value: str, complain: Complain) -> float:
     if rest:
         complain(f"'{shown(rest)}' after the number is ignored")
     return found[0]
+
+
+def pixel_value(value: str, complain: Complain) -> float | int:
+    """Read a number that pixels are compared with; a whole one too long for a double keeps all its digits."""
+    found = number(value, complain)
+    digits = _LEADING_INTEGER.match(value)
+    if digits is None or abs(found) < EXACT or float(digits[1]) != found:
+        return found
+    return int(digits[1])
 
 
 def finite_number(value: str, complain: Complain) -> float:

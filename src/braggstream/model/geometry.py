@@ -77,7 +77,8 @@ class Flag:
     """A condition on a pixel's value that makes it bad."""
 
     kind: Literal["lessthan", "morethan", "equal"]
-    value: float
+    value: float | int
+    """A whole number is kept as such where a double has not enough digits for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

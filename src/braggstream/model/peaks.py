@@ -59,6 +59,8 @@ class SuppliedPeaks:
     """Intensity as sent, float64[n]."""
     panel: tuple[str, ...] | None = None
     """Name of the panel of each peak, where the sender names it."""
+    n_left_out: int = 0
+    """Peaks that the sender counted beside these, and had no room for."""
 
     def __len__(self) -> int:
         return len(self.fs)

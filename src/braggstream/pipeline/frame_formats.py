@@ -12,7 +12,7 @@ from braggstream.formats.dectris_frame import DectrisFrame, Series
 from braggstream.formats.events import parse_event
 from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
-from braggstream.formats.hdf5_maps import open_hdf5_bytes, reading
+from braggstream.formats.hdf5_files import open_hdf5_bytes, reading
 from braggstream.formats.msgpack import MsgpackFrame
 from braggstream.formats.npy import npy_array
 from braggstream.formats.parts import is_joined, split_parts
@@ -47,6 +47,8 @@ class FrameFormats:
 
     def of_file(self, slot: FileSlot) -> RawFrame:
         """Open a frame of a file; it is valid until the next frame is opened.  Raises `FrameError`."""
+        if slot.fault:
+            raise FileError(slot.fault)
         self._decompressor.room.begin()
         event = parse_event(slot.event)
         identity = FrameIdentity(filename=slot.filename, event=slot.event, serial=slot.serial)
@@ -76,7 +78,7 @@ class FrameFormats:
         identity = FrameIdentity(filename=STREAMED_NAME, event=f"//{message.serial}", serial=message.serial)
         if data_format == "hdf5":
             with reading("the message", DecodeError), open_hdf5_bytes(payload) as file:
-                opened = OpenFile(file, "the message", in_memory=True, decompressor=self._decompressor)
+                opened = OpenFile(file, "the message", decompressor=self._decompressor)
                 raw: RawFrame = StreamedHdf5Frame(opened, identity, self._geometry, self._maps)
                 yield announced(raw, message.origin)
             return

@@ -56,7 +56,7 @@ class Recipe:
         found = IndexingOutcome()
         crystals: tuple[Crystal, ...] = ()
         offsets: tuple[OffsetEstimate, ...] = ()
-        warnings: list[str] = []
+        warnings = _warnings_of(frame)
         calibration = b""
         if is_hit:
             with clock.step("indexing"):
@@ -147,6 +147,14 @@ def _make_offset_finder(settings: Settings) -> "OffsetFinder | None":
     from braggstream.steps.offset_finder import OffsetFinder
 
     return OffsetFinder(settings.indexing)
+
+
+def _warnings_of(frame: Frame) -> list[str]:
+    """Say what is odd about a frame before anything is done with it."""
+    supplied = frame.supplied_peaks
+    if supplied is None or not supplied.n_left_out:
+        return []
+    return [f"the peak list counts {supplied.n_left_out} peaks more than it holds"]
 
 
 class _Clock:

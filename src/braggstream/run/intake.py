@@ -192,7 +192,10 @@ class FileIntake:
                 self._room.acquire()
                 if self._is_closed:
                     return
-                self._tasks.append(FileTask.of(serial=frame.serial, filename=frame.filename, event=frame.event))
+                task = FileTask.of(
+                    serial=frame.serial, filename=frame.filename, event=frame.event, fault=frame.fault
+                )
+                self._tasks.append(task)
                 self._n_read += 1
                 self._wake_session()
         except BaseException as error:

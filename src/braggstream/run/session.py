@@ -8,6 +8,7 @@ import zmq
 
 from braggstream.formats.wire import FrameOutcome
 from braggstream.model.adjustments import Adjustments
+from braggstream.model.errors import FileError
 from braggstream.pipeline.timing import StageTimes
 from braggstream.pipeline.totals import Ledger
 from braggstream.run.cell_watcher import CellWatcher
@@ -22,8 +23,8 @@ from braggstream.run.watching import Watcher
 if TYPE_CHECKING:
     pass
 
-DONE, SHUT_DOWN, NOTHING_PROCESSED, KILLED = 0, 1, 5, 128
-"""Exit statuses, as CrystFEL's; a second stop signal gives its number plus 128."""
+DONE, SHUT_DOWN, NOTHING_PROCESSED, FILES_LACKING, KILLED = 0, 1, 5, 6, 128
+"""Exit statuses, CrystFEL's but for the sixth; a second stop signal gives its number plus 128."""
 
 
 class Session:
@@ -79,7 +80,9 @@ class Session:
             return KILLED + self._stop.last
         if self._stop.n_received:
             return SHUT_DOWN if self._stop.is_shutdown else DONE
-        return DONE if self._ledger.n_processed else NOTHING_PROCESSED
+        if not self._ledger.n_processed:
+            return NOTHING_PROCESSED
+        return FILES_LACKING if self._ledger.failed[FileError.reason] else DONE
 
     def _is_done(self) -> bool:
         return self._has_no_work and not self._held and not self._output.is_stuck

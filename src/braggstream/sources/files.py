@@ -9,8 +9,8 @@ from time import monotonic, sleep
 from typing import IO
 
 from braggstream.formats.frame_list import parse_entry
-from braggstream.formats.hdf5 import expand_file
-from braggstream.model.errors import FileError, UserError
+from braggstream.formats.hdf5_places import FramelessPlace, expand_file
+from braggstream.model.errors import UserError
 from braggstream.model.frame import FileSlot
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FileSourceSettings
@@ -23,7 +23,10 @@ LOOK_AGAIN_S = 0.5
 
 
 class FileSource:
-    """Iterates over the frames of a list of files; looks into a file when its turn comes."""
+    """Iterates over the frames of a list of files; looks into a file when its turn comes.
+
+    A file or a part of one that gives no frames is given too, with its fault: it becomes a row of the ledger.
+    """
 
     def __init__(
         self,
@@ -52,15 +55,14 @@ class FileSource:
         if event is not None:
             yield self._slot(filename, event)
             return
-        try:
-            for found in expand_file(filename, self._geometry):
+        for found in expand_file(filename, self._geometry):
+            if isinstance(found, FramelessPlace):
+                yield self._slot(filename, found.event, found.complaint)
+            else:
                 yield self._slot(filename, found)
-        except FileError as error:
-            # A file without frames is no frame: told, and the next line is taken, as CrystFEL does.
-            self._say(f"no frames taken: {error}")
 
-    def _slot(self, filename: str, event: str) -> FileSlot:
-        slot = FileSlot(filename=filename, event=event, serial=self._serial)
+    def _slot(self, filename: str, event: str, fault: str = "") -> FileSlot:
+        slot = FileSlot(filename=filename, event=event, serial=self._serial, fault=fault)
         self._serial += 1
         return slot
 

@@ -31,7 +31,8 @@ class ValueRanges:
         """Translate the flags of each panel; NaN and infinity are bad on all panels."""
         good = np.array([_good_range(of_panel, dtype) for of_panel in flags], dtype)
         equal = [
-            [_equal_range(flag.value, dtype) for flag in of_panel if flag.kind == "equal"] for of_panel in flags
+            [_equal_range(_compared(flag, dtype), dtype) for flag in of_panel if flag.kind == "equal"]
+            for of_panel in flags
         ]
         equal = [[interval for interval in intervals if interval[0] <= interval[1]] for intervals in equal]
         n_intervals = max(map(len, equal), default=0)
@@ -49,9 +50,14 @@ def _limits(dtype: np.dtype[Any]) -> Interval:
     return integers.min, integers.max
 
 
+def _compared(flag: Flag, dtype: np.dtype[Any]) -> float | int:
+    """Give the number that pixels are compared with: whole ones keep their digits where pixels have as many."""
+    return float(flag.value) if dtype.kind == "f" else flag.value
+
+
 def _good_range(flags: Sequence[Flag], dtype: np.dtype[Any]) -> Interval:
-    low = max((flag.value for flag in flags if flag.kind == "lessthan"), default=-inf)
-    high = min((flag.value for flag in flags if flag.kind == "morethan"), default=inf)
+    low = max((_compared(flag, dtype) for flag in flags if flag.kind == "lessthan"), default=-inf)
+    high = min((_compared(flag, dtype) for flag in flags if flag.kind == "morethan"), default=inf)
     return _range_within(low, high, dtype)
 
 
