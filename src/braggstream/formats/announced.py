@@ -56,6 +56,7 @@ class AnnouncedFrame:
         self.masks = raw.masks
         self.saturation = raw.saturation
         self.peak_list = raw.peak_list
+        self.contents = raw.contents
 
     @property
     def identity(self) -> FrameIdentity:

@@ -22,6 +22,8 @@ DEFAULT_DATA = "/data/data"
 """What `data` is where the geometry does not name a channel."""
 ANY_BIT = 0xFFFFFFFF
 MAX_PEAKS = 1 << 20
+MAX_NAMES = 40
+"""So many values are named where a frame fails."""
 SERIES_STEP = 1 << 32
 """Numbers of images in different series are so far apart: the step is no loss."""
 
@@ -140,6 +142,17 @@ class DectrisFrame:
     def saturation(self) -> NDArray[np.float32] | None:
         """Give the saturation map, which comes from a file of its own."""
         return self._maps.saturation()
+
+    def contents(self) -> str:
+        """Name the image's channels, and the values that there are."""
+        image = self._image
+        arrays = ", ".join(
+            f"{_one_line(name)[:40]} {array.shape} {array.dtype}" for name, array in image.arrays.items()
+        )
+        series = self._series.start.values if self._series else {}
+        names = ", ".join(_one_line(name)[:40] for name in sorted({*image.values, *series})[:MAX_NAMES])
+        begun = "and start message have" if self._series else "has (the start message did not arrive)"
+        return f"The image message holds {arrays}; it {begun} the values {names}."
 
     def peak_list(self) -> SuppliedPeaks:
         """Give the spots that Jungfraujoch found; their places count pixels, as those of other lists do."""

@@ -11,6 +11,7 @@ from braggstream.formats.compressed import Decompressor
 from braggstream.formats.events import Event
 from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.hdf5_chunks import ChunkReader, is_filtered
+from braggstream.formats.hdf5_contents import contents_of
 from braggstream.formats.hdf5_files import find_dataset, open_hdf5, reading
 from braggstream.formats.hdf5_guard import HeapGuard
 from braggstream.formats.hdf5_maps import MapReader, read_masks, read_saturation
@@ -66,6 +67,10 @@ class OpenFile:
         if self._guard is None or is_short or dataset.is_virtual:
             return dataset[place]
         return self._guard.text(dataset, place)
+
+    def contents(self) -> str:
+        """Name its datasets with shapes and types."""
+        return contents_of(self.file, self._guard)
 
     def other(self, name: str) -> "OpenFile":
         """Open a file that the geometry names, once."""
@@ -153,6 +158,11 @@ class Hdf5Frame:
         full = self._event.fill(path, surplus_is_error=True)
         with reading(f"peak list {full}"):
             return self._cxi_peaks(full.rstrip("/")) if layout == "cxi" else self._column_peaks(full)
+
+    def contents(self) -> str:
+        """Name the datasets of the file, the largest first."""
+        name = "The message" if self._opened.in_memory else self._opened.name
+        return f"{name} holds {self._opened.contents()}."
 
     def _layout_by_name(self) -> Any:
         if isinstance(self._opened.file.get(self._event.fill(self._geometry.peak_list or "")), h5py.Group):

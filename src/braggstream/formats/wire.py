@@ -133,6 +133,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     """Short code of a failure."""
     complaint: str = ""
     """What was wrong, in one line."""
+    contents: str = ""
+    """What the file or message of a failed frame holds, in one line; with the first failures of a worker only."""
     warnings: tuple[str, ...] = ()
     timings: dict[str, float] = {}
     """Seconds by step."""

@@ -4,6 +4,7 @@ headers -> wavelength -> detector -> pixels -> bad pixels -> saturation -> peak 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -22,6 +23,10 @@ from braggstream.model.settings import FrameSettings
 from braggstream.pipeline.frame_formats import FrameFormats
 from braggstream.steps.bad_pixels import BadPixels
 
+MOST_DESCRIBED = 3
+"""So many failed frames say what their file or message holds."""
+MAX_CONTENTS = 2000
+
 
 class FrameLoader:
     """Loads frames; keeps what frames share (the open file, masks, maps)."""
@@ -34,13 +39,14 @@ class FrameLoader:
         self._formats = FrameFormats(geometry, settings)
         self._blank = None if settings.load_image else blank_image(geometry)
         self._pixel_buffer = np.empty(0, np.uint8)
+        self._n_described = 0
 
     def from_file(self, slot: FileSlot) -> Frame:
         """Load a frame of a file; raises `FrameError`.
 
         The frame is valid until the next one is loaded.
         """
-        return self._assemble(self._formats.of_file(slot))
+        return self._described(self._formats.of_file(slot))
 
     def from_message(self, message: Message) -> Frame:
         """Decode a streamed frame; raises `FrameError`.
@@ -48,11 +54,22 @@ class FrameLoader:
         The frame is valid until the next one is loaded, and no longer than the message.
         """
         with self._formats.of_message(message) as raw:
-            return self._assemble(raw)
+            return self._described(raw)
 
     def close(self) -> None:
         """Close the open file."""
         self._formats.close()
+
+    def _described(self, raw: RawFrame) -> Frame:
+        """Make a frame; the first that cannot be made say what there is instead."""
+        try:
+            return self._assemble(raw)
+        except FrameError as error:
+            if self._n_described < MOST_DESCRIBED:
+                self._n_described += 1
+                with suppress(FrameError):
+                    error.contents = raw.contents()[:MAX_CONTENTS]
+            raise
 
     def _assemble(self, raw: RawFrame) -> Frame:
         chosen = self._settings

@@ -42,8 +42,10 @@ class Watcher(Protocol):
 
 
 def make_watchers(setup: Setup, run: RunSettings, say: Callable[[str], None]) -> list[Watcher]:
-    """Make the watchers that the user chose; `say` writes a line to the log."""
-    watchers: list[Watcher] = []
+    """Make the watchers that every session has, and those that the user chose; `say` writes a line to the log."""
+    from braggstream.run.fruitless_watcher import FruitlessWatcher
+
+    watchers: list[Watcher] = [FruitlessWatcher(say, keeps_going=run.keep_going)]
     if setup.settings.geometry.refine != "off":
         from braggstream.run.geometry_watcher import GeometryWatcher
 
