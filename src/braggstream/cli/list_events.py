@@ -1,6 +1,7 @@
 """`list_events`: write the frames of files, one a line, as a list for `indexamajig -i`."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -8,10 +9,10 @@ from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.geom import read_geometry
-from braggstream.formats.hdf5_places import FramelessPlace, expand_file
+from braggstream.formats.hdf5_places import FramelessPlace
 from braggstream.model.errors import UserError
-from braggstream.model.geometry import Geometry
 from braggstream.sources.files import list_lines
+from braggstream.sources.frame_search import FrameSearch
 
 MAX_COMPLAINTS = 20
 """So many places without frames are told of each file."""
@@ -40,21 +41,24 @@ def run(words: Sequence[str]) -> int:
     names = [line.strip() for line in list_lines(chosen["input"]) if line.strip()]
     n_frameless = 0
     try:
-        with Path(chosen["output"]).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with (
+            closing(FrameSearch(geometry)) as search,
+            Path(chosen["output"]).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+        ):
             for name in names:
-                n_frameless += _list_file(name, geometry, file)
+                n_frameless += _list_file(name, search, file)
     except OSError as error:
         raise UserError(f"cannot write the list: {error.strerror or error}", path=chosen["output"]) from None
     return int(n_frameless > 0)
 
 
-def _list_file(name: str, geometry: Geometry, file: IO[str]) -> int:
+def _list_file(name: str, search: FrameSearch, file: IO[str]) -> int:
     """List the frames of one file; gives how many places in it gave none, each of which is told."""
     if not Path(name).exists():
         say(f"{name}: there is no such file; it is listed as one frame")
     n_frames = 0
     complaints = []
-    for found in expand_file(name, geometry):
+    for found in search.events(name):
         if isinstance(found, FramelessPlace):
             complaints.append(found.complaint)
             continue

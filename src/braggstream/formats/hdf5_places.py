@@ -13,7 +13,7 @@ from braggstream.formats.hdf5_contents import contents_of
 from braggstream.formats.hdf5_files import open_hdf5, reading
 from braggstream.formats.hdf5_guard import BROKEN, SIGNATURE, HeapGuard
 from braggstream.model.errors import FileError
-from braggstream.model.geometry import Geometry, Panel
+from braggstream.model.geometry import AxisRole, Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +26,76 @@ class FramelessPlace:
     """Why, in one line that names the file."""
 
 
+@dataclass(frozen=True, slots=True)
+class FramePlace:
+    """A dataset with frames."""
+
+    parts: tuple[str, ...]
+    """Values for the `%` of the path, in order."""
+    lengths: tuple[int, ...]
+    """Lengths of the `%` axes, in order."""
+
+    def events(self) -> Iterator[str]:
+        """Give the event id of each frame, the first `%` axis slowest."""
+        for indices in np.ndindex(*self.lengths):
+            yield str(Event(self.parts, tuple(indices)))
+
+
 def expand_file(name: str, geometry: Geometry) -> Iterator[str | FramelessPlace]:
     """Give the event ids of all frames of a file, in order; the geometry's first panel decides.
 
     A place that gives no frames does not end it: the places after it are looked at too.  A file that is missing or
     no HDF5 is one frame, so that its trouble is told where it is loaded.
     """
-    panel = geometry.panels[0]
-    if ("%" not in panel.data and "%" not in panel.dims) or not _is_hdf5(name):
+    if not has_places(name, geometry):
         yield NOT_A_FRAME
         return
+    panel = geometry.panels[0]
+    for place in places_of(name, panel.data, panel.dims):
+        if isinstance(place, FramePlace):
+            yield from place.events()
+        else:
+            yield place
+
+
+def has_places(name: str, geometry: Geometry) -> bool:
+    """Whether a file has to be looked into for its frames: it is HDF5, and the geometry names more than one."""
+    panel = geometry.panels[0]
+    return ("%" in panel.data or "%" in panel.dims) and _is_hdf5(name)
+
+
+def places_of(name: str, data: str, dims: tuple[AxisRole, ...]) -> Iterator[FramePlace | FramelessPlace]:
+    """Give the places of a file that have frames, and those that should have and have not.
+
+    Parameters
+    ----------
+    name
+        The file.
+    data, dims
+        Path of the data with its `%`, and the roles of the axes.
+    """
     guard = HeapGuard(name)
     try:
         with open_hdf5(name) as file:
-            yield from _expand(file, panel, name, guard)
+            yield from _places(file, data, dims, _Search(name, guard))
     except FileError as error:
         yield FramelessPlace(NOT_A_FRAME, str(error))
     finally:
         guard.close()
 
 
-def _expand(file: h5py.File, panel: Panel, name: str, guard: HeapGuard) -> Iterator[str | FramelessPlace]:
+def _places(
+    file: h5py.File, data: str, dims: tuple[AxisRole, ...], search: "_Search"
+) -> Iterator[FramePlace | FramelessPlace]:
     is_empty = True
-    search = _Search(name, guard)
-    for found in search.matches(file, panel.data.strip("/").split("/")):
-        for event in [found] if isinstance(found, FramelessPlace) else _frames_of(found, panel, name):
-            is_empty = False
-            yield event
+    for found in search.matches(file, data.strip("/").split("/")):
+        place = found if isinstance(found, FramelessPlace) else _place_of(found, dims, search.name)
+        is_empty = is_empty and isinstance(place, FramePlace) and 0 in place.lengths
+        yield place
     if is_empty:
-        where = f"{panel.data} (axes {' '.join(map(str, panel.dims))})"
-        yield FramelessPlace(NOT_A_FRAME, f"{name}: no frames at {where}; it holds {contents_of(file, guard)}")
+        where = f"{data} (axes {' '.join(map(str, dims))})"
+        held = contents_of(file, search.guard)
+        yield FramelessPlace(NOT_A_FRAME, f"{search.name}: no frames at {where}; it holds {held}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +106,21 @@ class _Match:
     dataset: h5py.Dataset
 
 
-def _frames_of(match: _Match, panel: Panel, name: str) -> Iterator[str | FramelessPlace]:
+def _place_of(match: _Match, dims: tuple[AxisRole, ...], name: str) -> FramePlace | FramelessPlace:
     dataset = match.dataset
-    if dataset.shape is None or dataset.ndim != len(panel.dims):
-        complaint = (
-            f"{name}: {dataset.name} has the shape {dataset.shape}, the geometry gives it {len(panel.dims)} axes"
-        )
-        yield FramelessPlace(str(Event(match.parts)), complaint)
-        return
-    lengths = [length for length, role in zip(dataset.shape, panel.dims, strict=True) if role == "%"]
-    for indices in np.ndindex(*lengths):
-        yield str(Event(match.parts, tuple(indices)))
+    if dataset.shape is None or dataset.ndim != len(dims):
+        complaint = f"{name}: {dataset.name} has the shape {dataset.shape}, the geometry gives it {len(dims)} axes"
+        return FramelessPlace(str(Event(match.parts)), complaint)
+    lengths = tuple(length for length, role in zip(dataset.shape, dims, strict=True) if role == "%")
+    return FramePlace(match.parts, lengths)
 
 
 class _Search:
     """Looks for datasets whose path matches; an element that is exactly `%` matches every name, in byte order."""
 
     def __init__(self, name: str, guard: HeapGuard) -> None:
-        self._name = name
-        self._guard = guard
+        self.name = name
+        self.guard = guard
 
     def matches(
         self, group: Any, pattern: Sequence[str], parts: tuple[str, ...] = (), path: str = ""
@@ -92,7 +128,7 @@ class _Search:
         """Give what the rest of a pattern matches below a group."""
         head, rest = pattern[0], pattern[1:]
         try:
-            with reading(f"{self._name}: {path or '/'}"):
+            with reading(f"{self.name}: {path or '/'}"):
                 names = sorted(group, key=lambda text: text.encode()) if head == "%" else [head]
         except FileError as error:
             yield FramelessPlace(str(Event(parts)), str(error))
@@ -101,7 +137,7 @@ class _Search:
             more = (*parts, link) if head == "%" else parts
             found = self._found(group, link, f"{path}/{link}", is_last=not rest)
             if isinstance(found, str):
-                yield FramelessPlace(str(Event(more)), f"{self._name}: {path}/{link} {found}")
+                yield FramelessPlace(str(Event(more)), f"{self.name}: {path}/{link} {found}")
             elif found is not None and rest:
                 yield from self.matches(found, rest, more, f"{path}/{link}")
             elif found is not None:
@@ -110,7 +146,7 @@ class _Search:
     def _found(self, group: Any, link: str, path: str, *, is_last: bool) -> Any:
         """Open what has a name in a group; None where there is nothing, a text that says what is wrong with it."""
         try:
-            self._guard.check(path)
+            self.guard.check(path)
             found = group.get(link)
             if found is None:
                 way = group.get(link, getlink=True)

@@ -211,7 +211,8 @@ def _open_intake(
         may_be = may_be_series(setup.settings.frame.data_format)
         series = SeriesKeeper(memory, slots, report.notice) if may_be else None
         return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start, series=series)
-    return FileIntake(open_frames(source, setup.geometry, run.serial_start))
+    frames = open_frames(source, setup.geometry, run.serial_start)
+    return FileIntake(frames, frames.close)
 
 
 def _asapo_intake(

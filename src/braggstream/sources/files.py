@@ -2,18 +2,19 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
 
 from braggstream.formats.frame_list import parse_entry
-from braggstream.formats.hdf5_places import FramelessPlace, expand_file
+from braggstream.formats.hdf5_places import FramelessPlace
 from braggstream.model.errors import UserError
 from braggstream.model.frame import FileSlot
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FileSourceSettings
+from braggstream.sources.frame_search import FrameSearch
 
 MAX_LINE = 16384
 """Longest line of a list [characters]."""
@@ -39,12 +40,22 @@ class FileSource:
         self._say = say or _say_on_stderr
         self._settings = settings
         self._geometry = geometry
+        self._search = FrameSearch(geometry)
+        self._is_closed = False
         self._serial = serial_start
         if settings.list_file != "-":
             _check_list(settings.list_file)
 
+    def close(self) -> None:
+        """Give no more frames, also where one is being searched for; may be called by another thread."""
+        self._is_closed = True
+        self._search.close()
+
     def __iter__(self) -> Iterator[FileSlot]:
-        with _open_list(self._settings.list_file) as lines:
+        if self._is_closed:
+            return
+        self._search = FrameSearch(self._geometry)
+        with closing(self._search), _open_list(self._settings.list_file) as lines:
             for line in _bounded_lines(lines, self._settings.list_file):
                 entry = parse_entry(line, self._settings)
                 if entry is not None:
@@ -55,7 +66,7 @@ class FileSource:
         if event is not None:
             yield self._slot(filename, event)
             return
-        for found in expand_file(filename, self._geometry):
+        for found in self._search.events(filename):
             if isinstance(found, FramelessPlace):
                 yield self._slot(filename, found.event, found.complaint)
             else:
