@@ -16,7 +16,7 @@ from braggstream.model.settings import FileSourceSettings
 from braggstream.sources import frame_search
 from braggstream.sources.files import FileSource
 from braggstream.sources.frame_search import FrameSearch
-from session_fakes.session_process import eventually
+from session_fakes.session_process import eventually, is_running
 
 PANEL = (
     "p/min_fs = 0\np/max_fs = 7\np/min_ss = 0\np/max_ss = 5\np/corner_x = -4\np/corner_y = -3\np/fs = x\np/ss = y\n"
@@ -121,18 +121,18 @@ def test_list_events_can_be_stopped_while_it_waits_for_a_file(write, tmp_path):
     (tmp_path / "x.geom").write_text(TEXT)
     (tmp_path / "l.lst").write_text(f"{write('f.h5')}\n" * 100_000)
     words = ["list_events", "-i", "l.lst", "-g", "x.geom", "-o", "out.lst"]
-    command = subprocess.Popen(
-        [sys.executable, "-m", "braggstream", *words],
-        cwd=tmp_path,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "braggstream", *words], cwd=tmp_path, stderr=errors, start_new_session=True
+        )
     try:
-        (searcher,) = eventually(lambda: children(command.pid), timeout_s=60)
+        eventually(lambda: "events found" in log.read_text())
+        (searcher,) = children(command.pid)
         os.kill(searcher, signal.SIGSTOP)
         os.kill(command.pid, signal.SIGINT)
-        assert command.wait(60) in (-signal.SIGINT, 130)
-        eventually(lambda: not os.path.exists(f"/proc/{searcher}"), timeout_s=60)
+        assert command.wait(60) == 130
+        assert not is_running(searcher)
     finally:
         command.kill()
         command.wait()
