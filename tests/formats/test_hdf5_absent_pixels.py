@@ -1,5 +1,8 @@
 """Pixels that were never written, or whose source is missing, are no blank frames: the frame fails and says why."""
 
+import subprocess
+import sys
+
 import h5py
 import hdf5plugin
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 
 from braggstream.formats.geom import parse_geometry
 from braggstream.formats.hdf5_presence import Presence, read_array
-from braggstream.model.errors import FileError, HeaderError
+from braggstream.model.errors import FileError, FrameError, HeaderError
 from braggstream.model.frame import FileSlot, Message
 from braggstream.model.settings import FrameSettings
 from braggstream.pipeline.loading import FrameLoader
@@ -250,22 +253,51 @@ def test_links_to_files_with_datasets_of_one_name(tmp_path):
         presence.close()
 
 
-def test_a_file_that_grows_while_it_is_read(tmp_path):
-    """A frame that a writer has announced by the length, and not written yet, is no blank frame (SWMR)."""
-    path = tmp_path / "f.h5"
-    with h5py.File(path, "w", libver="latest") as file:
-        made = file.create_dataset("data", (1, 6, 8), np.uint16, chunks=(1, 6, 8), maxshape=(None, 6, 8))
-        file.swmr_mode = True
-        made[0] = FRAMES[0]
-        made.resize((2, 6, 8))
+WRITER = """
+import sys
+import h5py, numpy as np
+with h5py.File(sys.argv[1], "w", libver="latest") as file:
+    growing = {"chunks": (1, 6, 8), "maxshape": (None, 6, 8)}
+    made = file.create_dataset("data", (1, 6, 8), np.uint16, **growing, **eval(sys.argv[2]))
+    file.swmr_mode = True
+    for line in sys.stdin:
+        made.resize((int(line.split()[0]), 6, 8))
+        for number in map(int, line.split()[1:]):
+            made[number] = np.arange(48).reshape(6, 8) + 48 * number
+        made.flush()
         file.flush()
-        with h5py.File(path, "r", swmr=True, libver="latest") as seen:
-            presence = Presence()
-            place = (slice(0, 6), slice(0, 8))
-            assert np.array_equal(read_array(seen["data"], (0, *place), presence), FRAMES[0])
-            with pytest.raises(FileError, match="never written"):
-                read_array(seen["data"], (1, *place), presence)
-            made[1] = FRAMES[1]
-            file.flush()
-            seen["data"].refresh()
-            assert np.array_equal(read_array(seen["data"], (1, *place), presence), FRAMES[1])
+        print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("filters", ["plain", "deflate"])
+def test_a_file_that_grows_while_it_is_read(tmp_path, filters):
+    """A frame that a writer has announced by the length and not written yet is no blank frame (SWMR)."""
+    path = tmp_path / "f.h5"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), repr(FILTERS[filters])],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def write(line):
+        writer.stdin.write(line + "\n")
+        writer.stdin.flush()
+        assert writer.stdout.readline() == "done\n"
+
+    loader = FrameLoader(geometry(), FrameSettings())
+    try:
+        write("2 0")
+        assert np.array_equal(load(path, 0, loader=loader), FRAMES[0])
+        with pytest.raises(FileError, match="never written"):
+            load(path, 1, loader=loader)
+        write("4 1 2")
+        assert np.array_equal(load(path, 2, loader=loader), FRAMES[2])
+        assert np.array_equal(load(path, 1, loader=loader), FRAMES[1])
+        with pytest.raises(FileError, match="never written"):
+            load(path, 3, loader=loader)
+        with pytest.raises(FrameError, match="reaches"):
+            load(path, 4, loader=loader)
+    finally:
+        loader.close()
+        writer.communicate()
+    assert np.array_equal(load(path, 2), FRAMES[2])

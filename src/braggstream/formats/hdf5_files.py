@@ -15,21 +15,25 @@ from braggstream.model.errors import DecodeError, FileError, FrameError, Mismatc
 def open_hdf5(name: str) -> h5py.File:
     """Open a file for reading, whoever writes to it; raises `FileError`."""
     try:
-        return _open_whoever_locks(name)
+        return _open_whoever_writes(name)
     except OSError as error:
         if not Path(name).exists():
             raise FileError(f"{name}: no such file") from None
         raise FileError(f"{name}: cannot be read as HDF5: {_first_line(error)}") from None
 
 
-def _open_whoever_locks(name: str) -> h5py.File:
-    """Open a file as others in this process do, for both ways cannot be mixed; where a writer locks it, without."""
-    try:
-        return h5py.File(name, "r")
-    except OSError as error:
-        if "lock" not in str(error):
-            raise
-        return h5py.File(name, "r", locking=False)
+def _open_whoever_writes(name: str) -> h5py.File:
+    """Open a file as others in this process do, for ways cannot be mixed; else past a writer, or with it (SWMR)."""
+    first: OSError | None = None
+    for way in ({}, {"locking": False}, {"swmr": True}, {"swmr": True, "locking": False}):
+        try:
+            return h5py.File(name, "r", **way)
+        except OSError as error:
+            first = first or error
+            if "lock" not in str(error) and "already open for" not in str(error):
+                break
+    assert first is not None
+    raise first
 
 
 @contextmanager

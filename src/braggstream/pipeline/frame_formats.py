@@ -43,6 +43,8 @@ class FrameFormats:
         self._maps = ExternalMaps(geometry)
         self._decompressor = Decompressor()
         self._opened: OpenFile | None = None
+        self._state: tuple[int, ...] = ()
+        """Which file it is, its size and the time of the last change, when it was opened."""
         self._series: tuple[int, Series] | None = None
 
     def of_file(self, slot: FileSlot) -> RawFrame:
@@ -58,6 +60,7 @@ class FrameFormats:
         data_format = _file_format(slot.filename)
         if data_format != "hdf5":
             return self._plain(data_format, _file_bytes(slot.filename), identity)
+        self._state = _state_of(slot.filename)
         self._opened = OpenFile.open(slot.filename, self._decompressor)
         return Hdf5Frame(self._opened, event, identity, self._geometry)
 
@@ -87,6 +90,13 @@ class FrameFormats:
         else:
             raw = self._plain(data_format, payload, identity, metadata)
         yield announced(raw, message.origin)
+
+    def has_grown(self, slot: FileSlot) -> bool:
+        """Close the open file where it was written to since it was opened: what was missing may be there now."""
+        if self._opened is None or self._opened.name != slot.filename or self._state == _state_of(slot.filename):
+            return False
+        self.close()
+        return True
 
     def close(self) -> None:
         """Close the open file."""
@@ -142,6 +152,14 @@ class FrameFormats:
 def _kept(start: SeriesStart) -> SeriesMessage:
     """Understand a start message whose bytes will go: what is kept of it is copied."""
     return read_series_message(bytes(start.payload))
+
+
+def _state_of(name: str) -> tuple[int, ...]:
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _file_format(name: str) -> str:

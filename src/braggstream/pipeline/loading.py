@@ -46,6 +46,11 @@ class FrameLoader:
 
         The frame is valid until the next one is loaded.
         """
+        try:
+            return self._described(self._formats.of_file(slot))
+        except FrameError:
+            if not self._formats.has_grown(slot):
+                raise
         return self._described(self._formats.of_file(slot))
 
     def from_message(self, message: Message) -> Frame:
