@@ -191,7 +191,7 @@ def test_bad_frames_are_rows_and_the_run_goes_on(still_set, tmp_path):
         "\n".join([*entries, f"{still_set.frames} //0", f"{still_set.frames} //999", f"{still_set.frames} //1"])
     )
     done = indexamajig("-i", listed, "-g", still_set.geometry, "-o", tmp_path / "o.stream", *PF8, "-j", 2)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 6, done.stderr  # Some of the files cannot be read at all.
     assert counts(done.stderr) == (8, 2, 0, 6)
     assert "Traceback" not in done.stderr
     for name in ("nowhere.h5", "torn.h5", "noise.h5", "small.h5"):

@@ -14,7 +14,7 @@ from braggstream.formats.compressed import Decompressor
 from braggstream.formats.geom import parse_geometry
 from braggstream.formats.hdf5_chunks import ChunkReader, filters_of, is_read_here
 from braggstream.kernels.lz4 import framed_lz4, lz4_block
-from braggstream.model.errors import FrameError
+from braggstream.model.errors import FileError, FrameError
 from braggstream.model.frame import FileSlot, Frame, Message
 from braggstream.model.settings import FrameSettings
 from braggstream.pipeline.loading import FrameLoader
@@ -66,7 +66,8 @@ def test_chunks_that_were_never_written_and_chunks_written_without_their_filter(
         made.id.write_direct_chunk((1, 0, 0), plain.tobytes(), 1)
         reader, whole = ChunkReader(Decompressor()), (slice(0, 8), slice(0, 8))
         stages = filters_of(made)
-        assert np.array_equal(reader.read(made, (0, *whole), stages), np.full((8, 8), 7))
+        with pytest.raises(FileError, match="/image was never written"):
+            reader.read(made, (0, *whole), stages)
         assert np.array_equal(reader.read(made, (1, *whole), stages), plain)
 
 

@@ -205,6 +205,31 @@ def test_a_start_message_that_tells_too_little(change):
         start_geometry(read_series_message(start(**change)))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "largest"),
+    [("uint8", 255), ("uint16", 65535), ("uint32", 2**32 - 1), ("uint64", 2**64 - 1), ("int32", 2**31 - 1)],
+)
+def test_the_largest_value_of_the_type_is_no_number_of_photons(dtype, largest):
+    """Also where the start message names no value for errors, and where a double has not enough digits for it."""
+    begun = start(image_dtype=dtype, channels=["threshold_1"], saturation_value=None, pixel_mask={})
+    geometry = start_geometry(read_series_message(begun))
+    values = np.zeros((HEIGHT, WIDTH), f"<{np.dtype(dtype).str[1:]}")
+    values[3, 4], values[3, 5] = largest, largest - 1
+    tag = {"uint8": 64, "uint16": 69, "uint32": 70, "uint64": 71, "int32": 78}[dtype]
+    frame = load(image({"threshold_1": typed(values, tag)}), geometry, start=begun)
+    assert np.argwhere(frame.panel_bad(0)).tolist() == [[3, 4]]
+    assert parse_geometry(geometry_text(read_series_message(begun))).panels[0].flags == geometry.panels[0].flags
+
+
+def test_a_channel_without_a_mask_has_none():
+    begun = start(channels=["a", "b", "c"], pixel_mask={"a": typed(MASK, 70), "b": typed(MASK, 70)})
+    for channel, n_bad in (("b", 4), ("c", 0)):
+        geometry = parse_geometry(TEXT.replace("p/min_fs", f"data = {channel}\np/min_fs", 1))
+        values = np.zeros((HEIGHT, WIDTH), "<u4")
+        frame = load(image({name: typed(values, 70) for name in "abc"}), geometry, start=begun)
+        assert frame.bad.sum() == n_bad
+
+
 def version_1(pixels, *, encoding="bs32-lz4<", kind="uint32", data=None, series=3, **more):
     told = {"htype": "dimage_d-1.0", "shape": list(pixels.shape[::-1]), "type": kind, "encoding": encoding}
     data = bslz4(pixels) if data is None else data

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from braggstream.formats.geom import parse_geometry
-from braggstream.formats.hdf5 import expand_file
+from braggstream.formats.hdf5_places import expand_file
 from braggstream.model.errors import FileError, FrameError, HeaderError, MismatchError, UserError
 from braggstream.model.frame import FileSlot
 from braggstream.model.settings import FileSourceSettings, FrameSettings
@@ -228,13 +228,18 @@ def test_lists_of_files(write, tmp_path):
     assert found == [(*entry, serial) for serial, entry in enumerate(expected, start=5)]
 
 
-def test_a_file_without_frames_is_told_and_the_next_line_taken(write, tmp_path):
-    path, empty = write(data=FRAMES), write("empty.h5", other=1)
+def test_a_file_without_frames_is_a_failed_frame_and_the_next_line_taken(write, tmp_path):
+    path, empty = write(data=FRAMES), write("empty.h5", other=np.zeros((2, 3), np.int16))
     listed = tmp_path / "l.lst"
     listed.write_text(f"{empty}\n{path}\n")
-    said = []
-    assert len(slots(FileSourceSettings(list_file=str(listed)), stack_geometry(), say=said.append)) == 4
-    assert len(said) == 1 and "empty.h5" in said[0]
+    found = list(FileSource(FileSourceSettings(list_file=str(listed)), stack_geometry()))
+    assert [(slot.event, slot.serial) for slot in found] == [("//", 1), *((f"//{n}", n + 2) for n in range(4))]
+    assert "no frames at /data (axes % ss fs); it holds /other (2, 3) int16" in found[0].fault
+    loader = FrameLoader(stack_geometry(), FrameSettings())
+    with pytest.raises(FileError, match=r"empty\.h5: no frames"):
+        loader.from_file(found[0])
+    assert np.array_equal(loader.from_file(found[1]).panel_pixels(0), FRAMES[0])
+    loader.close()
 
 
 def test_lists_that_cannot_be_used(write, tmp_path):

@@ -90,6 +90,47 @@ def test_streamed_files_hold_masks_with_and_without_the_frame_axis(stack):
     assert (frame.saturation == 7.5).all()
 
 
+@pytest.fixture
+def channels(tmp_path):
+    """Frames of two channels, [n, channel, ss, fs], as FileWriter 2024.2 has them, with masks of every form."""
+    path = tmp_path / "channels.h5"
+    with h5py.File(path, "w") as file:
+        file["d"] = np.ones((3, 2, 32, 32), np.uint16)
+        plane = np.zeros((32, 32), np.uint32)
+        plane[3, 4] = 2
+        file["plane"], file["one"], file["frame_one"] = plane, plane[None], plane[None, None]
+        file["both"] = np.stack([np.zeros_like(plane), plane])
+        file["float"] = np.where(plane, np.nan, 0).astype(np.float32)
+    return path
+
+
+@pytest.mark.parametrize("name", ["plane", "one", "frame_one", "both", "float"])
+@pytest.mark.parametrize("channel", [0, 1])
+def test_masks_of_frames_with_channels(channels, name, channel):
+    axes = f"dim0 = %\ndim1 = {channel}\ndim2 = ss\ndim3 = fs\n"
+    saturation = "" if name == "float" else f"saturation_map = /{name}\n"
+    geometry = parse_geometry(BEAM + axes + STATIC_MASK.replace("/m2", f"/{name}") + saturation + PANEL)
+    loader = FrameLoader(geometry, FrameSettings())
+    for event in ("//0", "//2"):
+        frame = loader.from_file(FileSlot(filename=str(channels), event=event, serial=1))
+        assert bad_pixels(frame) == ([] if name == "both" and channel == 0 else [[3, 4]])
+    loader.close()
+
+
+@pytest.mark.parametrize("axes", [FRAMES, "dim0 = 0\ndim1 = ss\ndim2 = fs\n"])
+def test_masks_with_an_axis_of_length_one(stack, channels, axes):
+    """`[1, ss, fs]` holds for all frames; beside an image without that axis too."""
+    own = f"mask0_file = {channels}\n" + STATIC_MASK
+    for name in ("/one", "/plane", "/frame_one"):
+        geometry = parse_geometry(BEAM + axes + own.replace("/m2", name) + PANEL)
+        loader = FrameLoader(geometry, FrameSettings())
+        for event in ("//0", "//2") if "%" in axes else ("//",):
+            assert bad_pixels(loader.from_file(FileSlot(filename=str(stack), event=event, serial=1))) == [[3, 4]]
+        loader.close()
+    flat = parse_geometry(BEAM + "dim0 = ss\ndim1 = fs\n" + own.replace("/m2", "/one") + PANEL)
+    assert bad_pixels(FrameLoader(flat, FrameSettings()).from_message(message())) == [[3, 4]]
+
+
 def test_mask_of_another_shape_is_refused(stack):
     with h5py.File(stack, "a") as file:
         file["small"] = np.zeros((8, 8), np.uint8)

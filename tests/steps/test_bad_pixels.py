@@ -272,6 +272,18 @@ class TestValues:
         assert BadPixels(geometry).frame_map(place(geometry), 1.0, pixels, table).all()
         assert not BadPixels(geometry).frame_map(place(geometry), 1.0, pixels - 1, table).any()
 
+    @pytest.mark.parametrize("value", [2**64 - 1, 2**64 - 2, 2**53 + 1, 2**63])
+    def test_flags_have_all_digits_of_64_bits(self, value):
+        geometry = two_panels(f"flag_equal = {value}")
+        table, size = table_of(geometry)
+        pixels = np.full(size, value, np.uint64)
+        assert BadPixels(geometry).frame_map(place(geometry), 1.0, pixels, table).all()
+        assert not BadPixels(geometry).frame_map(place(geometry), 1.0, pixels - np.uint64(1), table).any()
+        limited = two_panels(f"flag_morethan = {value - 1}")
+        assert BadPixels(limited).frame_map(place(limited), 1.0, pixels, table).all()
+        assert not BadPixels(limited).frame_map(place(limited), 1.0, pixels - np.uint64(1), table).any()
+        assert BadPixels(geometry).frame_map(place(geometry), 1.0, pixels.astype(np.float64), table).all()
+
     def test_a_fraction_equals_itself_only(self):
         geometry = two_panels("flag_equal = 0.1")
         table, size = table_of(geometry)
@@ -348,14 +360,16 @@ class TestMasks:
                 np.testing.assert_array_equal(found != 0, expected != 0)
         assert not bad_pixels.static_map(detector, 1.0).reshape(-1)[11]
 
-    def test_float_masks_are_truncated(self):
+    def test_float_masks_are_truncated_and_what_is_no_number_is_bad(self):
         geometry = two_panels()
         table, size = table_of(geometry)
         values = np.zeros((7, 10), np.float32)
-        values[0, :4] = 0.9, 1.0, 1.7, np.nan
-        masks = [MaskArray(panel=0, values=values, bad_bits=1)]
-        found = BadPixels(geometry).frame_map(place(geometry), 1.0, np.zeros(size, np.int32), table, masks)
-        assert np.flatnonzero(found).tolist() == [1, 2]
+        values[0, :6] = 0.9, 1.0, 1.7, np.nan, np.inf, -np.inf
+        for bits, expected in (({"bad_bits": 1}, [1, 2, 3, 4, 5]), ({"bad_bits": 2}, [3, 4, 5]), ({}, [3, 4, 5])):
+            for dtype in (np.float32, np.float64, np.float16):
+                masks = [MaskArray(panel=0, values=values.astype(dtype), **bits)]
+                found = BadPixels(geometry).frame_map(place(geometry), 1.0, np.zeros(size, np.int32), table, masks)
+                assert np.flatnonzero(found).tolist() == expected
 
     def test_several_masks_and_flags_add_up(self):
         geometry = two_panels("flag_lessthan = 0")

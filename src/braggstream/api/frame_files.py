@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from braggstream.api.understood import GeometryLike, geometry_of, kind_of
-from braggstream.formats.hdf5 import expand_file
+from braggstream.formats.hdf5_places import FramelessPlace, expand_file
 from braggstream.formats.recognize import recognize_file
 from braggstream.model.errors import FrameError, UserError
 from braggstream.model.frame import FileSlot, Frame
@@ -153,7 +153,12 @@ def _check_readable(path: Path, geometry: Geometry) -> None:
 def _slots(path: Path, geometry: Geometry) -> Iterable[FileSlot]:
     if not _is_image_file(path):
         return FileSource(FileSourceSettings(list_file=str(path)), geometry)
-    return (FileSlot(filename=str(path), event=event, serial=1) for event in expand_file(str(path), geometry))
+    return (
+        FileSlot(filename=str(path), event=found.event, serial=1, fault=found.complaint)
+        if isinstance(found, FramelessPlace)
+        else FileSlot(filename=str(path), event=found, serial=1)
+        for found in expand_file(str(path), geometry)
+    )
 
 
 def independent(frame: Frame) -> Frame:

@@ -145,6 +145,7 @@ def _run(options: dict[str, Any]) -> RunSettings:
         serial_start=options["serial_start"],
         frame_timeout_s=options["frame_timeout"],
         profile=options["profile"],
+        keep_going=options["keep_going"],
         cpu_pin=options["cpu_pin"],
         temp_dir=options["temp_dir"],
     )

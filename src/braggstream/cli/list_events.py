@@ -1,6 +1,7 @@
 """`list_events`: write the frames of files, one a line, as a list for `indexamajig -i`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -8,10 +9,13 @@ from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.geom import read_geometry
-from braggstream.formats.hdf5 import expand_file
-from braggstream.model.errors import FileError, UserError
-from braggstream.model.geometry import Geometry
+from braggstream.formats.hdf5_places import FramelessPlace
+from braggstream.model.errors import UserError
 from braggstream.sources.files import list_lines
+from braggstream.sources.frame_search import FrameSearch
+
+MAX_COMPLAINTS = 20
+"""So many places without frames are told of each file."""
 
 PROGRAM = Program(
     name="list_events",
@@ -35,28 +39,35 @@ def run(words: Sequence[str]) -> int:
             raise UserError(f"-{name[0]} is missing: -i (input), -g (geometry) and -o (output) are needed")
     geometry = read_geometry(chosen["geometry"])
     names = [line.strip() for line in list_lines(chosen["input"]) if line.strip()]
+    n_frameless = 0
     try:
-        with Path(chosen["output"]).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with (
+            closing(FrameSearch(geometry)) as search,
+            Path(chosen["output"]).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+        ):
             for name in names:
-                _list_file(name, geometry, file)
+                n_frameless += _list_file(name, search, file)
     except OSError as error:
         raise UserError(f"cannot write the list: {error.strerror or error}", path=chosen["output"]) from None
-    return 0
+    return int(n_frameless > 0)
 
 
-def _list_file(name: str, geometry: Geometry, file: IO[str]) -> None:
-    """List the frames of one file; raises `UserError` where it has none."""
+def _list_file(name: str, search: FrameSearch, file: IO[str]) -> int:
+    """List the frames of one file; gives how many places in it gave none, each of which is told."""
     if not Path(name).exists():
         say(f"{name}: there is no such file; it is listed as one frame")
     n_frames = 0
-    for event in _events(name, geometry):
-        file.write(f"{name} {event}\n")
+    complaints = []
+    for found in search.events(name):
+        if isinstance(found, FramelessPlace):
+            complaints.append(found.complaint)
+            continue
+        file.write(f"{name} {found}\n")
         n_frames += 1
-    say(f"{n_frames} events found in {name}")
-
-
-def _events(name: str, geometry: Geometry) -> Iterator[str]:
-    try:
-        yield from expand_file(name, geometry)
-    except FileError as error:
-        raise UserError(str(error)) from None
+    without = f", {len(complaints)} places gave none" if complaints else ""
+    say(f"{n_frames} events found in {name}{without}")
+    for complaint in complaints[:MAX_COMPLAINTS]:
+        say(f"list_events: {complaint}")
+    if len(complaints) > MAX_COMPLAINTS:
+        say(f"list_events: ... and {len(complaints) - MAX_COMPLAINTS} more")
+    return len(complaints)

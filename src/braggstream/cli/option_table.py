@@ -306,6 +306,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             may_be_infinite=True,
             argument="S",
         ),
+        off("--keep-going", "do not end where the first 100 frames all fail (beyond CrystFEL)"),
         *RUN_OPTIONS,
     ),
 }

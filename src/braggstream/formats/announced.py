@@ -54,6 +54,7 @@ class FrameWithMetadata:
         self.saturation = raw.saturation
         self.peak_list = raw.peak_list
         self.own_headers = raw.own_headers
+        self.contents = raw.contents
 
     @property
     def identity(self) -> FrameIdentity:

@@ -17,7 +17,7 @@ from braggstream.formats.raw import lay_out, native_pixels, text_header
 from braggstream.formats.remarks import Remarks
 from braggstream.formats.series_message import SeriesMessage, sender_number
 from braggstream.formats.series_values import SeriesValues
-from braggstream.model.errors import HeaderError, MismatchError
+from braggstream.model.errors import FrameError, HeaderError, MismatchError
 from braggstream.model.frame import FrameIdentity, HeaderValue
 from braggstream.model.geometry import Geometry, Panel
 from braggstream.model.mask import MaskArray
@@ -26,6 +26,8 @@ from braggstream.model.peaks import SuppliedPeaks
 ANY_BIT = 0xFFFFFFFF
 OWN_HEADERS = ("series_id", "image_id", "series_date", "start_time", "series", "frame")
 """What an image message says of itself under these names, of version 2 and 1, goes into each chunk."""
+MAX_NAMES = 40
+"""So many values are named where a frame fails."""
 
 
 class Series:
@@ -136,12 +138,14 @@ class DectrisFrame:
                 return text_header(name, found) if isinstance(found, str) else found
         faults = "".join(f"; {key} cannot be understood" for values in sources for key in list(values.faults)[:5])
         if self._series is None:
-            what = f"was refused: {self._refusal}" if self._refusal else "did not arrive"
             raise HeaderError(
                 f"the image message has no header {name}, and the start message of series {self._image.series} "
-                f"{what}{faults}"
+                f"{self._missing_start()}{faults}"
             )
         raise HeaderError(f"neither the image message nor its start message has a header {name}{faults}")
+
+    def _missing_start(self) -> str:
+        return f"was refused: {self._refusal}" if self._refusal else "did not arrive"
 
     def _tell_faults(self, values: SeriesValues) -> None:
         for key, reason in values.faults.items():
@@ -187,12 +191,26 @@ class DectrisFrame:
         """Give the saturation map, which comes from a file of its own."""
         return self._maps.saturation()
 
+    def contents(self) -> str:
+        """Name the image's channels, and the values that there are."""
+        image = self._image
+        arrays = ", ".join(_described(name, array) for name, array in image.arrays.items())
+        values = {*image.values.names(), *(self._series.start.values.names() if self._series else ())}
+        names = ", ".join(_one_line(name)[:40] for name in sorted(values)[:MAX_NAMES])
+        begun = "and start message have" if self._series else f"has (the start message {self._missing_start()})"
+        return f"The image message holds {arrays}; it {begun} the values {names}."
+
     def peak_list(self) -> SuppliedPeaks:
         """Give the spots that Jungfraujoch found; their places count pixels, as those of other lists do."""
         if self._image.spots is None:
             raise HeaderError("the image message has no spots: use another method of --peaks")
         fs, ss, intensity = read_spots(self._image.spots)
         return SuppliedPeaks(fs=fs, ss=ss, intensity=intensity)
+
+
+def _described(name: str, array: PackedArray | FrameError) -> str:
+    words = "that cannot be read" if isinstance(array, FrameError) else f"{array.shape} {array.dtype}"
+    return f"{_one_line(name)[:40]} {words}"
 
 
 def _one_line(text: str) -> str:

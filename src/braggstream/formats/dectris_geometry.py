@@ -108,7 +108,7 @@ def _limits(start: SeriesMessage) -> list[str]:
         value = start.values.get(name)
         if isinstance(value, int) and value != no_count:
             lines.append(f"flag_equal = {value}" if name == "error_value" else f"flag_lessthan = {value + 1}")
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 def _largest_of_type(start: SeriesMessage) -> int | None:

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.events import Event
-from braggstream.formats.hdf5_maps import MapReader, ReaderOf, open_hdf5, read_masks, read_saturation
+from braggstream.formats.hdf5_files import open_hdf5
+from braggstream.formats.hdf5_guard import HeapGuard
+from braggstream.formats.hdf5_maps import MapReader, ReaderOf, read_masks, read_saturation
+from braggstream.formats.hdf5_presence import Presence
 from braggstream.model.errors import MismatchError
 from braggstream.model.geometry import Geometry
 from braggstream.model.mask import MaskArray
@@ -55,7 +58,10 @@ def _readers(files: ExitStack, what: str, directive: str) -> ReaderOf:
         if name is None:
             raise MismatchError(f"{what} of a panel names no file, and such frames hold none: {directive}")
         if name not in found:
-            found[name] = MapReader(files.enter_context(open_hdf5(name)), name)
+            guard, presence = HeapGuard(name), Presence()
+            files.callback(guard.close)
+            files.callback(presence.close)
+            found[name] = MapReader(files.enter_context(open_hdf5(name)), name, guard, presence)
         return found[name]
 
     return reader_of

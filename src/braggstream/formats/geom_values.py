@@ -10,6 +10,8 @@ from braggstream.model.geometry import AxisRole, Quantity
 
 MAX_INDEX = 2**31 - 1
 """Largest pixel index or fixed axis index."""
+EXACT = 2**53
+"""Whole numbers below this have all their digits in a double."""
 MAX_BITS = 2**64
 """Sets of bits are below this."""
 
@@ -20,7 +22,7 @@ _VECTOR_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _VECTOR_TERM = re.compile(rf"([+-]?)({_VECTOR_NUMBER}?)([xyz])")
 _VECTOR = re.compile(rf"[+-]?{_VECTOR_NUMBER}?[xyz](?:[+-]{_VECTOR_NUMBER}?[xyz])*")
 _LONG_INTEGER = re.compile(r"[+-]?[0-9]{16,20}(?![0-9.eE])")
-_LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]+)")
+_LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,300})")
 
 
 def text_value(value: str, complain: Complain) -> str:

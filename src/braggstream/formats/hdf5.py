@@ -1,7 +1,6 @@
 """Frames in HDF5 files (CXI and NeXus are such), on disk or as a message."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import h5py
@@ -9,23 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.compressed import Decompressor
-from braggstream.formats.events import NOT_A_FRAME, Event
+from braggstream.formats.events import Event
 from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.hdf5_chunks import ChunkReader, is_filtered
-from braggstream.formats.hdf5_maps import (
-    SIGNATURE,
-    MapReader,
-    find_dataset,
-    open_hdf5,
-    read_array,
-    read_masks,
-    read_saturation,
-    reading,
-)
+from braggstream.formats.hdf5_contents import contents_of
+from braggstream.formats.hdf5_files import find_dataset, open_hdf5, reading
+from braggstream.formats.hdf5_guard import HeapGuard
+from braggstream.formats.hdf5_maps import MapReader, read_masks, read_saturation
 from braggstream.formats.hdf5_names import small_datasets
+from braggstream.formats.hdf5_presence import Presence, read_array
 from braggstream.formats.raw import MAX_TEXT_HEADER, lay_out, native_pixels, text_header, window_slices
 from braggstream.formats.remarks import Remarks
-from braggstream.model.errors import FileError, HeaderError, MismatchError
+from braggstream.model.errors import HeaderError, MismatchError
 from braggstream.model.frame import FrameIdentity, HeaderValue
 from braggstream.model.geometry import Geometry, Panel
 from braggstream.model.mask import MaskArray
@@ -41,28 +35,45 @@ class OpenFile:
     """An open file and what is kept of it between frames."""
 
     def __init__(
-        self, file: h5py.File, name: str, *, in_memory: bool = False, decompressor: Decompressor | None = None
+        self, file: h5py.File, name: str, guard: HeapGuard | None = None, decompressor: Decompressor | None = None
     ) -> None:
         self._chunks = ChunkReader(decompressor or Decompressor())
         self.file = file
         self.name = name
-        self.in_memory = in_memory
-        self.maps = MapReader(file, name, only_inside=in_memory)
+        self._guard = guard
+        self._presence = Presence()
+        self.maps = MapReader(file, name, guard, self._presence)
         self._others: dict[str, OpenFile] = {}
         self.remarks = Remarks()
 
     @classmethod
     def open(cls, name: str, decompressor: Decompressor | None = None) -> "OpenFile":
         """Open a file; raises `FileError`."""
-        return cls(open_hdf5(name), name, decompressor=decompressor)
+        return cls(open_hdf5(name), name, HeapGuard(name), decompressor)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the file came as a message, which may use nothing but itself."""
+        return self._guard is None
 
     def dataset(self, path: str) -> h5py.Dataset:
         """Find a dataset; raises `MismatchError`."""
-        return find_dataset(self.file, path, self.name, only_inside=self.in_memory)
+        return find_dataset(self.file, path, self.name, guard=self._guard)
 
     def read(self, dataset: h5py.Dataset, place: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read a part of one of its datasets; valid until the decompressor's next frame begins."""
-        return read_array(dataset, place, self._chunks, only_inside=self.in_memory)
+        return read_array(dataset, place, self._presence, self._chunks, only_inside=self.in_memory)
+
+    def text(self, dataset: h5py.Dataset, place: tuple[int, ...]) -> Any:
+        """Read one text of a dataset, without the library's own way through a damaged heap."""
+        is_short = h5py.check_string_dtype(dataset.dtype).length is not None
+        if self._guard is None or is_short or dataset.is_virtual:
+            return dataset[place]
+        return self._guard.text(dataset, place)
+
+    def contents(self) -> str:
+        """Name its datasets with shapes and types."""
+        return contents_of(self.file, self._guard)
 
     def other(self, name: str) -> "OpenFile":
         """Open a file that the geometry names, once."""
@@ -74,6 +85,9 @@ class OpenFile:
         """Close it, and the files that belong to it."""
         for other in self._others.values():
             other.close()
+        self._presence.close()
+        if self._guard is not None:
+            self._guard.close()
         self.file.close()
 
 
@@ -154,6 +168,11 @@ class Hdf5Frame:
         with reading(f"peak list {full}"):
             return self._cxi_peaks(full.rstrip("/")) if layout == "cxi" else self._column_peaks(full)
 
+    def contents(self) -> str:
+        """Name the datasets of the file, the largest first."""
+        name = "The message" if self._opened.in_memory else self._opened.name
+        return f"{name} holds {self._opened.contents()}."
+
     def _layout_by_name(self) -> Any:
         if isinstance(self._opened.file.get(self._event.fill(self._geometry.peak_list or "")), h5py.Group):
             return "cxi"
@@ -189,6 +208,8 @@ class Hdf5Frame:
         dataset = self._opened.dataset(path)
         if dataset.ndim != 2 or row >= dataset.shape[0] or n_peaks < 0:
             raise MismatchError(f"{path} has the shape {dataset.shape}, frame {row} has {n_peaks} peaks")
+        if dataset.dtype.kind not in "biuf":
+            raise MismatchError(f"{path} is of type {dataset.dtype}, expected numbers")
         return dataset
 
     def _column_peaks(self, path: str) -> SuppliedPeaks:
@@ -270,7 +291,7 @@ def _header_value(opened: OpenFile, dataset: h5py.Dataset, place: tuple[int, ...
     if h5py.check_string_dtype(dataset.dtype) is not None:
         if kind == "S" and dataset.dtype.itemsize > MAX_TEXT_HEADER:
             raise HeaderError(f"header {name} is a text of more than {MAX_TEXT_HEADER} characters")
-        text = dataset[place]
+        text = opened.text(dataset, place)
         raw = text if isinstance(text, bytes) else str(text).encode()
         return text_header(name, raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
     if kind == "b":
@@ -280,74 +301,3 @@ def _header_value(opened: OpenFile, dataset: h5py.Dataset, place: tuple[int, ...
     if kind == "f":
         return float(opened.read(dataset, place))
     raise HeaderError(f"header {name} is of type {dataset.dtype}, expected a number or a text")
-
-
-def expand_file(name: str, geometry: Geometry) -> Iterator[str]:
-    """Give the event ids of all frames of a file, in order; the geometry's first panel decides.
-
-    A file that is missing or no HDF5 is one frame, so that its trouble is told where it is loaded.
-
-    Raises
-    ------
-    FileError
-        The file has nothing where the geometry says that frames are.
-    """
-    panel = geometry.panels[0]
-    if "%" not in panel.data and "%" not in panel.dims:
-        yield NOT_A_FRAME
-        return
-    if not _is_hdf5(name):
-        yield NOT_A_FRAME
-        return
-    with open_hdf5(name) as file:
-        is_empty = True
-        for parts, dataset in _matches(file, panel.data.strip("/").split("/"), name):
-            for event in _frames_of(dataset, parts, panel, name):
-                is_empty = False
-                yield event
-        if is_empty:
-            raise FileError(f"{name}: no frames at {panel.data} (axes {' '.join(map(str, panel.dims))})")
-
-
-def _frames_of(dataset: h5py.Dataset, parts: tuple[str, ...], panel: Panel, name: str) -> Iterator[str]:
-    if dataset.shape is None or dataset.ndim != len(panel.dims):
-        raise FileError(
-            f"{name}: {dataset.name} has the shape {dataset.shape}, the geometry gives it {len(panel.dims)} axes"
-        )
-    lengths = [length for length, role in zip(dataset.shape, panel.dims, strict=True) if role == "%"]
-    for indices in np.ndindex(*lengths):
-        yield str(Event(parts, tuple(indices)))
-
-
-def _matches(
-    group: Any, pattern: Sequence[str], name: str, parts: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:
-    """Datasets whose path matches; an element that is exactly `%` matches every name, in byte order."""
-    head, rest = pattern[0], pattern[1:]
-    if not isinstance(group, h5py.Group):
-        raise FileError(f"{name}: {group.name} is a dataset, the geometry expects a group there")
-    names = sorted(group, key=lambda text: text.encode()) if head == "%" else [head]
-    for link in names:
-        with reading(f"{name}: {link}"):
-            found = group.get(link)
-        if found is None:
-            if head == "%":
-                raise FileError(f"{name}: {group.name}/{link} leads nowhere")
-            return
-        more = (*parts, link) if head == "%" else parts
-        if rest:
-            yield from _matches(found, rest, name, more)
-        elif isinstance(found, h5py.Dataset):
-            yield more, found
-        else:
-            raise FileError(f"{name}: {found.name} is a group, the geometry expects a dataset there")
-
-
-def _is_hdf5(name: str) -> bool:
-    try:
-        if not Path(name).is_file():  # To open a pipe is to wait for its other end.
-            return False
-        with Path(name).open("rb") as file:
-            return file.read(8) == SIGNATURE
-    except OSError:
-        return False

@@ -4,6 +4,7 @@ HDF5's own filters decode under the lock, into memory that is fresh for each chu
 memory as the compressed bytes ask for.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from braggstream.formats.compressed import Decompressor
 from braggstream.formats.hdf5_plugins import BITSHUFFLE, BLOSC, ZSTD
-from braggstream.model.errors import DecodeError
+from braggstream.model.errors import DecodeError, FileError, FrameError
 
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
 CHECKSUM_BYTES = 4
@@ -27,6 +28,9 @@ MOST_WASTE = 4
 """At most so many times the wanted pixels are decoded here."""
 MAX_CHUNKS = 4096
 """A part that touches more chunks is left to HDF5, which has a cache for small ones."""
+
+MAX_PLAIN_CHUNKS = 16
+"""Chunks without filters are read here where they are few and wanted whole."""
 
 Place = Sequence[int | slice]
 Stage = tuple[int, tuple[int, ...]]
@@ -47,19 +51,17 @@ def is_filtered(dataset: h5py.Dataset) -> bool:
     return dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
 
 
-def is_read_here(
-    dataset: h5py.Dataset, place: Place, stages: list[Stage] | None, *, leaves_small: bool = False
-) -> bool:
+def is_read_here(dataset: h5py.Dataset, place: Place, stages: list[Stage], *, leaves_small: bool = False) -> bool:
     """Whether a part of a dataset is read chunk by chunk.
 
     `leaves_small` leaves parts that are much smaller than the chunks they touch to HDF5, whose cache serves the
     next ones: one frame of many in a chunk, one number of a list.
     """
-    if not stages:
-        return False
-    bounds = _bounds(place)
+    bounds = bounds_of(place)
     n_chunks = _n_touched(bounds, dataset.chunks)
     n_wanted = prod(stop - start for start, stop in bounds)
+    if not stages:
+        return _is_whole(bounds, dataset.chunks) and 0 < n_chunks <= MAX_PLAIN_CHUNKS
     is_waste = leaves_small and n_chunks * prod(dataset.chunks) > MOST_WASTE * n_wanted
     return 0 < n_chunks <= MAX_CHUNKS and not is_waste
 
@@ -72,13 +74,11 @@ class ChunkReader:
 
     def read(self, dataset: h5py.Dataset, place: Place, stages: list[Stage]) -> NDArray[Any]:
         """Read a part; `place` holds slices of step one, or numbers."""
-        bounds = _bounds(place)
+        bounds = bounds_of(place)
         kept = [isinstance(axis, slice) for axis in place]
-        chunks = list(_touched(bounds, dataset.chunks))
+        chunks = list(touched(bounds, dataset.chunks))
         if len(chunks) == 1:
             found = self._inside(dataset, chunks[0], bounds, stages)
-            if 0 in found.strides:  # A chunk that was never written.
-                found = found.copy()
         else:
             found = np.empty([stop - start for start, stop in bounds], dataset.dtype)
             room = self._decompressor.room
@@ -102,12 +102,22 @@ class ChunkReader:
 
     def _chunk(self, dataset: h5py.Dataset, origin: tuple[int, ...], stages: list[Stage]) -> NDArray[Any]:
         shape, dtype = tuple(dataset.chunks), dataset.dtype
-        stored = dataset.id.get_chunk_info_by_coord(origin)
-        if stored.byte_offset is None:
-            return np.broadcast_to(np.asarray(dataset.fillvalue, dtype), shape)
-        _, raw = dataset.id.read_direct_chunk(origin)  # The mask that comes with it is not always right.
-        used = [stage for number, stage in enumerate(stages) if not stored.filter_mask >> number & 1]
-        return self._decoded(raw, shape, dtype, used, what=f"chunk {origin} of {dataset.name}")
+        what = f"chunk {origin} of {dataset.name}"
+        try:
+            skipped, raw = dataset.id.read_direct_chunk(origin)
+        except (RuntimeError, OSError) as error:
+            if "not allocated" not in str(error):
+                raise
+            raise FileError(f"{file_of(dataset)}: {what} was never written") from None
+        try:
+            return self._decoded(raw, shape, dtype, _used(stages, skipped), what=what)
+        except FrameError:
+            # The library does not always tell with the chunk which filters it skipped.  Where it does, it looks
+            # through all chunks before this one, so that it is not asked for each.
+            told = dataset.id.get_chunk_info_by_coord(origin).filter_mask
+            if told == skipped:
+                raise
+            return self._decoded(raw, shape, dtype, _used(stages, told), what=what)
 
     def _decoded(
         self, data: Any, shape: tuple[int, ...], dtype: np.dtype[Any], stages: list[Stage], *, what: str
@@ -140,8 +150,19 @@ class ChunkReader:
         return self._decompressor.by_plugin(code, values, data, shape, dtype, what=what)
 
 
-def _bounds(place: Place) -> list[tuple[int, int]]:
+def file_of(dataset: h5py.Dataset) -> str:
+    """Name of the file that a dataset lies in, which a link may have led to."""
+    return os.fsdecode(h5py.h5f.get_name(dataset.id))
+
+
+def bounds_of(place: Place) -> list[tuple[int, int]]:
+    """Give the first index and the one after the last along each axis."""
     return [(axis.start, axis.stop) if isinstance(axis, slice) else (axis, axis + 1) for axis in place]
+
+
+def _used(stages: list[Stage], skipped: int) -> list[Stage]:
+    """Filters that a chunk went through, where bits tell those that it did not."""
+    return [stage for number, stage in enumerate(stages) if not skipped >> number & 1]
 
 
 def _n_touched(bounds: Sequence[tuple[int, int]], chunks: Sequence[int]) -> int:
@@ -151,7 +172,15 @@ def _n_touched(bounds: Sequence[tuple[int, int]], chunks: Sequence[int]) -> int:
     )
 
 
-def _touched(bounds: Sequence[tuple[int, int]], chunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+def _is_whole(bounds: Sequence[tuple[int, int]], chunks: Sequence[int]) -> bool:
+    """Whether bounds are those of whole chunks."""
+    return all(
+        not (start % length or (stop - start) % length)
+        for (start, stop), length in zip(bounds, chunks, strict=True)
+    )
+
+
+def touched(bounds: Sequence[tuple[int, int]], chunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Origins of the chunks that reach into bounds."""
     return product(
         *(

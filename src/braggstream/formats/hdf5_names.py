@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import h5py
 
-from braggstream.formats.hdf5_maps import BROKEN
+from braggstream.formats.hdf5_guard import BROKEN
 
 MAX_OBJECTS = 2000
 """So many objects of a file are looked at."""

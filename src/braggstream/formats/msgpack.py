@@ -16,7 +16,7 @@ from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.foreign import refuse_karabo_map
 from braggstream.formats.msgpack_lenient import lenient_first, lenient_item, lenient_map, string_bytes
 from braggstream.formats.raw import lay_out, native_pixels, panel_window, text_header
-from braggstream.model.errors import DecodeError, HeaderError, MismatchError
+from braggstream.model.errors import DecodeError, FrameError, HeaderError, MismatchError
 from braggstream.model.frame import FrameIdentity, HeaderValue
 from braggstream.model.geometry import Geometry
 from braggstream.model.mask import MaskArray
@@ -24,6 +24,8 @@ from braggstream.model.peaks import SuppliedPeaks
 
 MAX_PEAKS = 1 << 20
 """Longest peak list that is taken."""
+MAX_NAMES = 40
+"""So many keys are named where a frame fails."""
 
 NAME_KEYS = ("filename", "file_name")
 EVENT_KEYS = ("event", "event_id")
@@ -103,6 +105,20 @@ class MsgpackFrame:
     def saturation(self) -> NDArray[np.float32] | None:
         """Give the saturation map, which comes from a file of its own."""
         return self._maps.saturation()
+
+    def contents(self) -> str:
+        """Name the keys of the message, those of images with shape and type."""
+        keys = ", ".join(self._described(key) for key in sorted(self._map)[:MAX_NAMES])
+        more = f" and {len(self._map) - MAX_NAMES} more" if len(self._map) > MAX_NAMES else ""
+        return f"The message holds {keys or 'nothing'}{more}."
+
+    def _described(self, key: str) -> str:
+        name = _one_line(key)[:40]
+        try:
+            array = self._array(key)
+        except FrameError:
+            return name
+        return f"{name} {array.shape} {array.dtype}"
 
     def peak_list(self) -> SuppliedPeaks:
         """Give the peak list."""

@@ -15,6 +15,9 @@ from braggstream.model.geometry import Geometry, Panel
 from braggstream.model.mask import MaskArray
 from braggstream.model.peaks import SuppliedPeaks
 
+MAX_NAMES = 20
+"""So many headers are named where a frame fails."""
+
 
 class PlainImage:
     """One image that all panels are cut from; implements `RawFrame`.
@@ -69,6 +72,12 @@ class PlainImage:
     def saturation(self) -> NDArray[np.float32] | None:
         """Give the saturation map, which comes from a file of its own."""
         return self._maps.saturation()
+
+    def contents(self) -> str:
+        """Say how large the image is."""
+        pixels = self._pixels()
+        names = ", ".join(sorted(self._headers)[:MAX_NAMES]) or "none"
+        return f"The {self._name} image has the shape {pixels.shape} and type {pixels.dtype}; its headers: {names}."
 
     def peak_list(self) -> SuppliedPeaks:
         """There is none."""

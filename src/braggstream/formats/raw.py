@@ -57,6 +57,10 @@ class RawFrame(Protocol):
         """Give the peak list that the geometry names."""
         ...
 
+    def contents(self) -> str:
+        """Say in one line what its file or message holds: names, shapes and types, as many as fit."""
+        ...
+
 
 def native_pixels(array: NDArray[Any]) -> NDArray[Any]:
     """Give pixels in a dtype that kernels take, without a copy where that is possible; raises `MismatchError`."""

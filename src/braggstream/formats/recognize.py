@@ -4,7 +4,7 @@ from braggstream.formats import cbf, npy, tiff
 from braggstream.formats.announced import MAX_METADATA
 from braggstream.formats.dectris import kind_of
 from braggstream.formats.dectris_1 import identify_1
-from braggstream.formats.hdf5_maps import SIGNATURE
+from braggstream.formats.hdf5_guard import SIGNATURE
 from braggstream.formats.parts import is_joined, split_parts
 from braggstream.formats.seedee import is_seedee
 
@@ -13,13 +13,13 @@ def recognize_file(start: bytes) -> str | None:
     """Tell a file's format by its first bytes; None where it is none that is read."""
     for name, beginnings in (
         ("hdf5", (SIGNATURE,)),
-        ("cbf", (cbf.START, cbf.GZIP)),
+        ("cbf", (cbf.GZIP,)),
         ("tiff", tiff.STARTS),
         ("npy", (npy.START,)),
     ):
         if start.startswith(beginnings):
             return name
-    return None
+    return "cbf" if cbf.is_cbf(start) else None
 
 
 def recognize_message(payload: memoryview | bytes, metadata: bytes = b"") -> str:

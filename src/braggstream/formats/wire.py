@@ -61,11 +61,14 @@ class FileTask(_Message, frozen=True, kw_only=True, array_like=True, tag="file")
     path: bytes
     """The file's name as the system knows it, which need not be text."""
     event: str
+    fault: str = ""
+    """Why there is no frame, where that is known already."""
 
     @classmethod
-    def of(cls, *, filename: str, event: str, serial: int) -> Self:
+    def of(cls, *, filename: str, event: str, serial: int, fault: str = "") -> Self:
         """Make a task from a name as Python writes it."""
-        return cls(serial=serial, path=os.fsencode(filename), event=event)
+        shown = fault.encode(errors="replace").decode()  # Names in it need not be text.
+        return cls(serial=serial, path=os.fsencode(filename), event=event, fault=shown)
 
     @property
     def filename(self) -> str:
@@ -141,6 +144,8 @@ class FrameOutcome(_Message, frozen=True, kw_only=True, array_like=True, tag="ou
     """Short code of a failure."""
     complaint: str = ""
     """What was wrong, in one line."""
+    contents: str = ""
+    """What the file or message of a failed frame holds, in one line; with the first failures of a worker only."""
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     """What is to be told once in a session, however many frames it is true of."""

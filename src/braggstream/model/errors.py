@@ -46,6 +46,8 @@ class FrameError(BraggstreamError):
     """
 
     reason = "frame"
+    contents = ""
+    """What the frame's file or message holds instead, in one line, where somebody looked."""
 
 
 class DecodeError(FrameError):

@@ -94,6 +94,8 @@ class FileSlot:
     filename: str
     event: str
     serial: int
+    fault: str = ""
+    """Why this place of the file gives no frames, where that is known already; it is a failed frame then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -418,6 +418,8 @@ class RunSettings:
     """While workers are behind: the sender waits, or the newest frames are taken (`--when-behind`)."""
     profile: bool = False
     """Tell each frame's times on standard output, and a table at the end (`--profile`)."""
+    keep_going: bool = False
+    """Go on where the first hundred frames all fail (`--keep-going`)."""
     cpu_pin: bool = False
     """Bind worker k to processor k (`--cpu-pin`)."""
     temp_dir: str = "."

@@ -18,7 +18,7 @@ from braggstream.formats.external_maps import ExternalMaps
 from braggstream.formats.file_kind import check_is_file
 from braggstream.formats.foreign import refuse_foreign
 from braggstream.formats.hdf5 import Hdf5Frame, OpenFile, StreamedHdf5Frame
-from braggstream.formats.hdf5_maps import open_hdf5_bytes, reading
+from braggstream.formats.hdf5_files import open_hdf5_bytes, reading
 from braggstream.formats.msgpack import MsgpackFrame
 from braggstream.formats.npy import npy_array
 from braggstream.formats.parts import is_joined, split_parts
@@ -53,12 +53,16 @@ class FrameFormats:
         self._maps = ExternalMaps(geometry)
         self._decompressor = Decompressor()
         self._opened: OpenFile | None = None
+        self._state: tuple[int, ...] = ()
+        """Which file it is, its size and the time of the last change, when it was opened."""
         self._series: dict[int, Series] = {}
         """Series of the start messages that were referred to last, by their numbers."""
         self.remarks = Remarks()
 
     def of_file(self, slot: FileSlot) -> RawFrame:
         """Open a frame of a file; it is valid until the next frame is opened.  Raises `FrameError`."""
+        if slot.fault:
+            raise FileError(slot.fault)
         self._decompressor.room.begin()
         event = parse_event(slot.event)
         identity = FrameIdentity(filename=slot.filename, event=slot.event, serial=slot.serial)
@@ -68,6 +72,7 @@ class FrameFormats:
         data_format = _file_format(slot.filename)
         if data_format != "hdf5":
             return self._plain(data_format, _file_bytes(slot.filename), identity)
+        self._state = _state_of(slot.filename)
         self._opened = OpenFile.open(slot.filename, self._decompressor)
         self._opened.remarks = self.remarks
         return Hdf5Frame(self._opened, event, identity, self._geometry)
@@ -90,7 +95,7 @@ class FrameFormats:
         identity = FrameIdentity(filename=STREAMED_NAME, event=f"//{message.serial}", serial=message.serial)
         if data_format == "hdf5":
             with reading("the message", DecodeError), open_hdf5_bytes(payload) as file:
-                opened = OpenFile(file, "the message", in_memory=True, decompressor=self._decompressor)
+                opened = OpenFile(file, "the message", decompressor=self._decompressor)
                 opened.remarks = self.remarks
                 raw: RawFrame = StreamedHdf5Frame(opened, identity, self._geometry, self._maps)
                 yield announced(with_metadata(raw, sent), message.origin)
@@ -105,6 +110,13 @@ class FrameFormats:
         """Take pixels in memory for a frame."""
         pixels = np.ascontiguousarray(image)
         return PlainImage("array's", lambda: pixels, identity=identity, geometry=self._geometry, maps=self._maps)
+
+    def has_grown(self, slot: FileSlot) -> bool:
+        """Close the open file where it was written to since it was opened: what was missing may be there now."""
+        if self._opened is None or self._opened.name != slot.filename or self._state == _state_of(slot.filename):
+            return False
+        self.close()
+        return True
 
     def close(self) -> None:
         """Close the open file."""
@@ -164,6 +176,14 @@ class FrameFormats:
 def _kept(start: SeriesStart) -> SeriesMessage:
     """Understand a start message whose bytes will go: what is kept of it is copied."""
     return read_series_message(bytes(start.payload))
+
+
+def _state_of(name: str) -> tuple[int, ...]:
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _file_format(name: str) -> str:

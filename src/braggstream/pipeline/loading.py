@@ -4,6 +4,7 @@ headers -> wavelength -> detector -> pixels -> bad pixels -> saturation -> peak 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from math import isfinite
@@ -32,6 +33,9 @@ OUR_NAMES = ("asapo/", "braggstream/")
 """Names of headers that tell of the session and the service begin like this."""
 MAX_SHORT = 256
 """Longer texts are copied under their own names only [characters]."""
+MOST_DESCRIBED = 3
+"""So many failed frames say what their file or message holds."""
+MAX_CONTENTS = 2000
 
 
 class FrameLoader:
@@ -45,6 +49,7 @@ class FrameLoader:
         self._formats = FrameFormats(geometry, settings)
         self._blank = None if settings.load_image else blank_image(geometry)
         self._pixel_buffer = np.empty(0, np.uint8)
+        self._n_described = 0
         self.missing_headers: tuple[str, ...] = ()
         """Headers that were to be copied and that the last frame has not."""
 
@@ -58,7 +63,12 @@ class FrameLoader:
 
         The frame is valid until the next one is loaded.
         """
-        return self._assemble(self._formats.of_file(slot))
+        try:
+            return self._described(self._formats.of_file(slot))
+        except FrameError:
+            if not self._formats.has_grown(slot):
+                raise
+        return self._described(self._formats.of_file(slot))
 
     def from_message(self, message: Message) -> Frame:
         """Decode a streamed frame; raises `FrameError`.
@@ -66,7 +76,7 @@ class FrameLoader:
         The frame is valid until the next one is loaded, and no longer than the message.
         """
         with self._formats.of_message(message) as raw:
-            return self._assemble(raw)
+            return self._described(raw)
 
     def from_image(self, image: NDArray[Any], identity: FrameIdentity) -> Frame:
         """Make a frame of pixels in memory, which it shares; raises `FrameError`.
@@ -78,6 +88,17 @@ class FrameLoader:
     def close(self) -> None:
         """Close the open file."""
         self._formats.close()
+
+    def _described(self, raw: RawFrame) -> Frame:
+        """Make a frame; the first that cannot be made say what there is instead."""
+        try:
+            return self._assemble(raw)
+        except FrameError as error:
+            if self._n_described < MOST_DESCRIBED:
+                self._n_described += 1
+                with suppress(FrameError):
+                    error.contents = raw.contents()[:MAX_CONTENTS]
+            raise
 
     def _assemble(self, raw: RawFrame) -> Frame:
         chosen = self._settings

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import ceil
 from time import monotonic
 from typing import Any, Protocol
@@ -109,8 +109,10 @@ class Intake(Protocol):
 class FileIntake:
     """Tasks from a list of frames in files, read by a thread: a slow list holds nothing else up."""
 
-    def __init__(self, frames: Iterable[FileSlot]) -> None:
+    def __init__(self, frames: Iterable[FileSlot], give_up: Callable[[], None] | None = None) -> None:
+        """Take the frames, and what ends the search for the next one from another thread."""
         self._frames = frames
+        self._give_up = give_up
         self._tasks: deque[Task] = deque()
         self._room = threading.Semaphore(READ_AHEAD)
         self._wake, self._wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -188,6 +190,8 @@ class FileIntake:
             os.close(self._wake)
             os.close(self._wake_up)
         self._room.release()
+        if self._give_up is not None:
+            self._give_up()
 
     def _read(self) -> None:
         try:
@@ -195,7 +199,10 @@ class FileIntake:
                 self._room.acquire()
                 if self._is_closed:
                     return
-                self._tasks.append(FileTask.of(serial=frame.serial, filename=frame.filename, event=frame.event))
+                task = FileTask.of(
+                    serial=frame.serial, filename=frame.filename, event=frame.event, fault=frame.fault
+                )
+                self._tasks.append(task)
                 self._n_read += 1
                 self._wake_session()
         except BaseException as error:

@@ -236,7 +236,8 @@ def _open_intake(
             series=series,
             left_out=None if socket.is_asking else LeftOut(report.say, needs_image=needs_image),
         )
-    return FileIntake(open_frames(source, setup.geometry, run.serial_start))
+    frames = open_frames(source, setup.geometry, run.serial_start)
+    return FileIntake(frames, frames.close)
 
 
 def _asapo_intake(

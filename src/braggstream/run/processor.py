@@ -79,7 +79,7 @@ def outcome_of(processor: Processor, work: Work) -> FrameOutcome:
     except Unwarmed as state:
         return failure_of(work, status="unwarmed", pixel_type=state.pixel_type)
     except FrameError as error:
-        return failure_of(work, reason=error.reason, complaint=str(error))
+        return failure_of(work, reason=error.reason, complaint=str(error), contents=error.contents)
     except MemoryError:
         return failure_of(work, reason="memory", complaint="needs more memory than a frame may take")
     except Exception as error:

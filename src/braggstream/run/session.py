@@ -8,6 +8,7 @@ import zmq
 
 from braggstream.formats.wire import FrameOutcome
 from braggstream.model.adjustments import Adjustments
+from braggstream.model.errors import FileError
 from braggstream.pipeline.timing import StageTimes
 from braggstream.pipeline.totals import Ledger
 from braggstream.run.cell_watcher import CellWatcher
@@ -22,8 +23,8 @@ from braggstream.run.watching import Watcher
 if TYPE_CHECKING:
     pass
 
-DONE, NOTHING_PROCESSED = 0, 5
-"""Exit statuses, as CrystFEL's; for those of signals see `StopSignals.status`."""
+DONE, NOTHING_PROCESSED, FILES_LACKING = 0, 5, 6
+"""Exit statuses, CrystFEL's but for the last; for those of signals see `StopSignals.status`."""
 
 
 class Session:
@@ -77,7 +78,9 @@ class Session:
     def _status(self) -> int:
         if self._stop.n_received:
             return self._stop.status
-        return DONE if self._ledger.n_processed else NOTHING_PROCESSED
+        if not self._ledger.n_processed:
+            return NOTHING_PROCESSED
+        return FILES_LACKING if self._ledger.failed[FileError.reason] else DONE
 
     def _is_done(self) -> bool:
         return self._has_no_work and not self._held and not self._output.is_stuck

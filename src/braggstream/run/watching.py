@@ -42,11 +42,15 @@ class Watcher(Protocol):
 
 
 def make_watchers(setup: Setup, run: RunSettings, say: Callable[[str], None]) -> list[Watcher]:
-    """Make the watchers that the user chose; `say` writes a line to the log."""
+    """Make the watchers that every session has, and those that the user chose; `say` writes a line to the log."""
     from braggstream.run.frame_remarks import FrameRemarks
+    from braggstream.run.fruitless_watcher import FruitlessWatcher
 
     frame = setup.settings.frame
-    watchers: list[Watcher] = [FrameRemarks([name for name in frame.copy_headers if name != ALL_HEADERS], say)]
+    watchers: list[Watcher] = [
+        FruitlessWatcher(say, keeps_going=run.keep_going),
+        FrameRemarks([name for name in frame.copy_headers if name != ALL_HEADERS], say),
+    ]
     if setup.settings.geometry.refine != "off":
         from braggstream.run.geometry_watcher import GeometryWatcher
 

@@ -51,7 +51,7 @@ def _bind_to(processor: int) -> None:
 
 def _work(task: Task, memory: SlotMemory) -> Work:
     if isinstance(task, FileTask):
-        return FileSlot(filename=task.filename, event=task.event, serial=task.serial)
+        return FileSlot(filename=task.filename, event=task.event, serial=task.serial, fault=task.fault)
     payload = memory.view(task.slot, task.n_bytes)
     start = None
     if task.start_slot >= 0:

@@ -2,18 +2,19 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
 
 from braggstream.formats.frame_list import parse_entry
-from braggstream.formats.hdf5 import expand_file
-from braggstream.model.errors import FileError, UserError
+from braggstream.formats.hdf5_places import FramelessPlace
+from braggstream.model.errors import UserError
 from braggstream.model.frame import FileSlot
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import FileSourceSettings
+from braggstream.sources.frame_search import FrameSearch
 
 MAX_LINE = 16384
 """Longest line of a list [characters]."""
@@ -23,7 +24,10 @@ LOOK_AGAIN_S = 0.5
 
 
 class FileSource:
-    """Iterates over the frames of a list of files; looks into a file when its turn comes."""
+    """Iterates over the frames of a list of files; looks into a file when its turn comes.
+
+    A file or a part of one that gives no frames is given too, with its fault: it becomes a row of the ledger.
+    """
 
     def __init__(
         self,
@@ -36,12 +40,22 @@ class FileSource:
         self._say = say or _say_on_stderr
         self._settings = settings
         self._geometry = geometry
+        self._search = FrameSearch(geometry)
+        self._is_closed = False
         self._serial = serial_start
         if settings.list_file != "-":
             _check_list(settings.list_file)
 
+    def close(self) -> None:
+        """Give no more frames, also where one is being searched for; may be called by another thread."""
+        self._is_closed = True
+        self._search.close()
+
     def __iter__(self) -> Iterator[FileSlot]:
-        with _open_list(self._settings.list_file) as lines:
+        if self._is_closed:
+            return
+        self._search = FrameSearch(self._geometry)
+        with closing(self._search), _open_list(self._settings.list_file) as lines:
             for line in _bounded_lines(lines, self._settings.list_file):
                 entry = parse_entry(line, self._settings)
                 if entry is not None:
@@ -52,15 +66,14 @@ class FileSource:
         if event is not None:
             yield self._slot(filename, event)
             return
-        try:
-            for found in expand_file(filename, self._geometry):
+        for found in self._search.events(filename):
+            if isinstance(found, FramelessPlace):
+                yield self._slot(filename, found.event, found.complaint)
+            else:
                 yield self._slot(filename, found)
-        except FileError as error:
-            # A file without frames is no frame: told, and the next line is taken, as CrystFEL does.
-            self._say(f"no frames taken: {error}")
 
-    def _slot(self, filename: str, event: str) -> FileSlot:
-        slot = FileSlot(filename=filename, event=event, serial=self._serial)
+    def _slot(self, filename: str, event: str, fault: str = "") -> FileSlot:
+        slot = FileSlot(filename=filename, event=event, serial=self._serial, fault=fault)
         self._serial += 1
         return slot
 

@@ -242,10 +242,14 @@ def _may_touch(bounds: NDArray[np.float64], plane: NDArray[np.float64], panel: P
 
 
 def _mark_mask(bad: Map, mask: MaskArray) -> None:
-    """Judge a mask by its bits; a bit that its dtype has not counts as 0."""
+    """Judge a mask by its bits; a bit that its dtype has not counts as 0.
+
+    NaN and infinity have no bits: they mean a bad pixel, whatever the bits.
+    """
     values = mask.values
     if values.dtype.kind not in "bui":
-        values = np.nan_to_num(values).clip(-(2.0**62), 2.0**62).astype(np.int64)
+        bad |= ~np.isfinite(values).reshape(-1)
+        values = np.nan_to_num(values.astype(np.float64)).clip(-(2.0**62), 2.0**62).astype(np.int64)
     unsigned = np.dtype(f"u{values.dtype.itemsize}")
     if mask.good_bits >> (8 * unsigned.itemsize):
         bad[:] = 1

@@ -56,9 +56,14 @@ def _largest(dtype: np.dtype[Any]) -> Interval:
     return (np.iinfo(dtype).max,) * 2 if dtype.kind in "iu" else EMPTY
 
 
+def _compared(flag: Flag, dtype: np.dtype[Any]) -> float | int:
+    """Give the number that pixels are compared with: whole ones keep their digits where pixels have as many."""
+    return float(flag.value) if dtype.kind == "f" else flag.value
+
+
 def _good_range(flags: Sequence[Flag], dtype: np.dtype[Any]) -> Interval:
-    low = max((flag.value for flag in flags if flag.kind == "lessthan"), default=-inf)
-    high = min((flag.value for flag in flags if flag.kind == "morethan"), default=inf)
+    low = max((_compared(flag, dtype) for flag in flags if flag.kind == "lessthan"), default=-inf)
+    high = min((_compared(flag, dtype) for flag in flags if flag.kind == "morethan"), default=inf)
     return _range_within(low, high, dtype)
 
 
