@@ -138,7 +138,7 @@ def test_several_frames_in_one_message(tmp_path):
     with Sender(messages) as sender, session(tmp_path, sender, "--copy-header=flux", geometry=TEXT) as running:
         frames, summary = settle(running, 14)
     assert (frames["written"], frames["failed"]) == (13, 1)
-    assert summary["no_frames"] == {"parts of messages behind a frame": 3}
+    assert summary["no_frames"] == {"parts of messages beside a frame": 3}
     assert sum("flux" in dict(chunk.headers) for chunk in read_stream(running.stream)) == 2
 
 

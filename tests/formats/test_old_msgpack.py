@@ -97,6 +97,27 @@ def test_all_headers_of_a_message():
     assert load(packed, GEOMETRY).headers == ()
 
 
+FRAME = msgpack.packb({"image": IMAGE})
+
+
+@pytest.mark.parametrize(
+    ("parts", "n_frames", "n_ignored"),
+    [
+        ([b"a tag, as long as it may be", FRAME], 1, 0),
+        ([b"", FRAME, b""], 1, 1),
+        ([b"\xff" * 20, FRAME], 1, 1),
+        ([FRAME, b'{"number": 1, "more": 2}'], 1, 1),
+        ([b'{"a": 1}', b'{"b": 2}', FRAME, FRAME], 2, 1),
+        ([b'{"a": 1}', FRAME, b'{"b": 2}', FRAME], 2, 0),
+        ([FRAME, b"\xff" * 20, b"a text behind a frame", FRAME], 3, 1),
+        ([b"neither the first part", b"nor the second is a frame"], 1, 0),
+    ],
+)
+def test_parts_that_are_frames(parts, n_frames, n_ignored):
+    frames, n_others = frames_in([memoryview(part) for part in parts])
+    assert (len(frames), n_others) == (n_frames, n_ignored)
+
+
 def karabo():
     """A train of the bridge: two sources, one with an array in a part of its own."""
     head = {"source": "SPB_DET/x:daq", "content": "msgpack", "metadata": {"timestamp": 1.5}}

@@ -3,7 +3,7 @@
 import os
 import resource
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import inf, nan
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from braggstream.formats import wire
+from braggstream.formats.geom import parse_geometry
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.cell import UnitCell
 from braggstream.model.geometry import DetectorOffset, Flag, Geometry, LabRegion, Mask, Panel, PixelRegion, Quantity
@@ -208,3 +209,23 @@ def test_memory_that_the_system_does_not_give_is_told_with_the_limit():
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         memory.close()
+def test_flags_of_64_bits_survive_the_way():
+    """Whole numbers of more digits than floats have, and the flag that no geometry file has."""
+    flags = "".join(f"p/flag_{kind} = {number}\n" for kind, number in FLAGS)
+    geometry = parse_geometry(
+        "photon_energy = 9000 eV\nclen = 0.1 m\nres = 10000\nadu_per_photon = 1\n" + flags
+        + "".join(f"p/{line}\n" for line in ("min_fs = 0", "max_fs = 7", "min_ss = 0", "max_ss = 5"))
+        + "p/corner_x = 0\np/corner_y = 0\np/fs = x\np/ss = y\n"
+    )  # fmt: skip
+    panel = replace(geometry.panels[0], flags=(*geometry.panels[0].flags, Flag(kind="largest", value=0)))
+    setup = wire.Setup(
+        processor="m:f",
+        geometry=replace(geometry, panels=(panel,), _cache={}),
+        settings=Settings(),
+        output=OutputSettings(stream_file="x"),
+    )
+    found = wire.decode_setup(wire.encode_setup(setup)).geometry.panels[0].flags
+    assert [(flag.kind, flag.value) for flag in found] == [*FLAGS, ("largest", 0)]
+
+
+FLAGS = [("equal", 2**64 - 1), ("morethan", 2**64 - 2), ("lessthan", -(2**53) - 1), ("equal", 5.5)]

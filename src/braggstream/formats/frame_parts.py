@@ -32,26 +32,31 @@ _HOLDERS = frozenset((*_MAPS, *_ARRAYS, 0xC4, 0xC5, 0xC6))
 
 
 def frames_in(parts: Sequence[memoryview]) -> tuple[list[memoryview], int]:
-    """Give the frames of a message, and how many parts behind the first of them are none."""
+    """Give the frames of a message, and how many of its parts are neither frames nor said of one.
+
+    A text in front is a tag, and is not counted.
+    """
     if len(parts) == 1:
         return list(parts), 0
     if is_karabo(parts[0]):
         return [_joined(parts)], 0
     frames: list[memoryview] = []
     metadata: memoryview | None = None
-    n_ignored = 0
+    is_used, n_ignored = True, 0
     for number, part in enumerate(parts):
         if bytes(part[:1]) == b"{":
             if identify_1(part) is not None:
                 return [*frames, _joined(parts[number:])], n_ignored
-            metadata = part
+            n_ignored += not is_used
+            metadata, is_used = part, False
         elif is_frame(part) or (metadata is not None and describes_bytes(metadata)):
             frames.append(part if metadata is None else _joined([metadata, part]))
+            is_used = True
         elif frames and len(part) > SHORT_BYTES and not _is_text(part):
             frames.append(part)  # A damaged frame, perhaps: it is not for us to drop it.
-        elif frames:
+        elif frames or (len(part) > SHORT_BYTES and not _is_text(part)):
             n_ignored += 1
-    return (frames, n_ignored) if frames else ([_of_unknown(parts)], 0)
+    return (frames, n_ignored + (not is_used)) if frames else ([_of_unknown(parts)], 0)
 
 
 def is_frame(part: memoryview | bytes) -> bool:

@@ -7,7 +7,7 @@ from braggstream.formats.frame_parts import no_frame
 
 MAX_KINDS = 20
 OTHERS = "messages of other kinds"
-PARTS = "parts of messages behind a frame"
+PARTS = "parts of messages beside a frame"
 
 
 class LeftOut:

@@ -56,11 +56,11 @@ class SampledIntake(MessageIntake):
         if not self._is_open:
             return []
         message, news = self._source.sockets
-        return [message, news] if self._has_room_for_start else [news]
+        return [message, news] if self._makes_room_for_start() else [news]
 
     def deadline(self) -> float:
         """Give the time at which silence has to be told."""
-        return self._source.deadline() if self._is_open and self._has_room_for_start else float("inf")
+        return self._source.deadline() if self._is_open and self._makes_room_for_start() else float("inf")
 
     def take(self, n_wanted: int) -> list[Task]:
         """Take all messages that are here; give the newest ones, as many as there are free workers."""
@@ -83,7 +83,7 @@ class SampledIntake(MessageIntake):
 
     def _drain(self) -> None:
         for _ in range(DRAINED_AT_ONCE):
-            if not self._has_room_for_start:
+            if not self._makes_room_for_start():
                 return
             payload = self._source.receive()
             if payload is None:
@@ -99,9 +99,8 @@ class SampledIntake(MessageIntake):
             ):
                 self._leave_oldest()
 
-    @property
-    def _has_room_for_start(self) -> bool:
-        """Whether a start message could be kept; waiting frames of old series make room for it."""
+    def _makes_room_for_start(self) -> bool:
+        """Leave waiting frames out while start messages of their series take all room; tells whether there is."""
         while self._series is not None and not self._series.has_room and self._waiting:
             self._leave_oldest()
         return self._series is None or self._series.has_room
