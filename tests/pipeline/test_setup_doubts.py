@@ -150,5 +150,5 @@ def test_the_block_tells_size_distance_resolution_energy_and_photons():
         "Frames     512 x 540 pixels of 150 µm",
         "Detector   85 mm from the sample, edge at 2.45 Å, corner at 1.79 Å",
         "Beam       12000 eV, 1.0332 Å",
-        "Peaks      peakfinder8, threshold 10 = 0.833 photons (adu_per_eV), signal to noise 5, 15 peaks make a hit",
+        "Peaks      peakfinder8, threshold 10 = 0.8333 photons (adu_per_eV), signal to noise 5, 15 peaks make a hit",
     ]

@@ -117,7 +117,7 @@ def _of_frame(session: Session, seen: _Seen) -> Iterator[str]:
     if sample.levels is not None:
         gain = float(np.median(frame.detector.adu_per_photon))
         wanted = suggested_threshold(sample.levels, gain)
-        in_photons = f" = {wanted / gain:.3g} photons" if gain > 0.0 else ""
+        in_photons = f" = {wanted / gain:.4g} photons" if gain > 0.0 else ""
         if gain > 0.0 and gain != 1.0:
             photons = f"{sample.levels.middle / gain:.3g} ± {sample.levels.noise / gain:.3g} photons"
             yield labelled("Background", photons)

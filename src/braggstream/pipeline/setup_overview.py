@@ -111,4 +111,4 @@ def _in_photons(geometry: Geometry, exposure: Exposure, threshold: float) -> str
     ]
     gain = float(np.median(gains))
     stated = "adu_per_photon" if geometry.panels[0].adu_per_photon is not None else "adu_per_eV"
-    return f" = {threshold / gain:.3g} photons ({stated})" if gain > 0 else ""
+    return f" = {threshold / gain:.4g} photons ({stated})" if gain > 0 else ""
