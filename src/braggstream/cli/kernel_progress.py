@@ -4,13 +4,13 @@ from math import inf
 from time import monotonic
 
 from braggstream.cli.notices import say
-from braggstream.run.processor import Processor
+from braggstream.run.processor import FrameProcessor
 
 INTERVAL_S = 10.0
 """It is told so often how many are ready [s]."""
 
 
-def warm_up_telling(processor: Processor, pixel_type: str) -> None:
+def warm_up_telling(processor: FrameProcessor, pixel_type: str) -> None:
     """Compile or load the kernels for a pixel type; what has to be compiled is told, with how far that is."""
     n_before, told_at = processor.n_compiled(), -inf
 
