@@ -145,10 +145,10 @@ def test_a_ceiling_below_the_threshold():
 
 
 def test_the_block_tells_size_distance_resolution_energy_and_photons():
-    lines = list(overview(parse_geometry(SOUND.replace("adu_per_photon = 1", "adu_per_eV = 0.001")), CHOSEN))
+    lines = list(overview(parse_geometry(SOUND.replace("adu_per_photon = 1", "adu_per_eV = 0.0001")), CHOSEN))
     assert lines == [
         "Frames     512 x 540 pixels of 150 µm",
         "Detector   85 mm from the sample, edge at 2.45 Å, corner at 1.79 Å",
         "Beam       12000 eV, 1.0332 Å",
-        "Peaks      peakfinder8, threshold 10 = 0.833 photons (adu_per_eV), signal to noise 5, 15 peaks make a hit",
+        "Peaks      peakfinder8, threshold 10 = 8.333 photons (adu_per_eV), signal to noise 5, 15 peaks make a hit",
     ]

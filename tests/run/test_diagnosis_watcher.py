@@ -102,7 +102,7 @@ def test_the_first_frame_is_described_once_and_a_dead_panel_named(watched):
         watched.watcher.recorded(outcome(serial, good=good))
     assert watched.lines == [
         "Pixels     int32, 0 good, 0.0 % (bad: bad regions 20.0 %, masks and values 90.0 %); background 2 ± 2, "
-        "one pixel in twenty above 6",
+        "5 % above 6",
         "Warning: x.geom: there is no good pixel: look at masks and values",
     ]
 

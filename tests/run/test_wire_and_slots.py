@@ -209,6 +209,8 @@ def test_memory_that_the_system_does_not_give_is_told_with_the_limit():
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         memory.close()
+
+
 def test_flags_of_64_bits_survive_the_way():
     """Whole numbers of more digits than floats have, and the flag that no geometry file has."""
     flags = "".join(f"p/flag_{kind} = {number}\n" for kind, number in FLAGS)

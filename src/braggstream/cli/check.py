@@ -9,6 +9,7 @@ import numpy as np
 
 from braggstream.cli.config_file import read_options
 from braggstream.cli.indexamajig import INPUTS, Session, cell_lines, understand_options
+from braggstream.cli.kernel_progress import warm_up_telling
 from braggstream.cli.notices import say
 from braggstream.formats.wire import Setup
 from braggstream.model.errors import FrameError, UserError
@@ -91,9 +92,13 @@ def _processed(session: Session) -> Iterator[_Seen]:
         processor="", geometry=session.geometry, settings=session.settings, output=OutputSettings(stream_file="")
     )
     processor, sampler = FrameProcessor(setup), FrameSampler(session.geometry, session.settings)
+    warmed: set[str] = set()
     for work in few_frames(session.source, session.geometry, session.settings.frame, session.run, say):
         try:
             frame = processor.load(work)
+            if frame.pixels.dtype.name not in warmed:
+                warmed.add(frame.pixels.dtype.name)
+                warm_up_telling(processor, frame.pixels.dtype.name)
             result = processor.find(frame)
         except FrameError as error:
             say(f"frame {work.serial}: failed ({error.reason}): {error}")
@@ -112,7 +117,7 @@ def _of_frame(session: Session, seen: _Seen) -> Iterator[str]:
     if sample.levels is not None:
         gain = float(np.median(frame.detector.adu_per_photon))
         wanted = suggested_threshold(sample.levels, gain)
-        in_photons = f" = {wanted / gain:.3g} photons" if gain > 0.0 else ""
+        in_photons = f" = {wanted / gain:.4g} photons" if gain > 0.0 else ""
         if gain > 0.0 and gain != 1.0:
             photons = f"{sample.levels.middle / gain:.3g} ± {sample.levels.noise / gain:.3g} photons"
             yield labelled("Background", photons)

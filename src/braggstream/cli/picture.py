@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from braggstream.cli.indexamajig import understand
+from braggstream.cli.kernel_progress import warm_up_telling
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_beside
 from braggstream.formats.wire import Setup
@@ -57,10 +58,14 @@ def _processed(
     processor: FrameProcessor, slots: Iterator[FileSlot], event: str | None
 ) -> Iterator[tuple[Frame, FrameResult]]:
     """Give the frames in question with what was found; those that cannot be loaded are told."""
+    warmed: set[str] = set()
     for slot in slots:
         if event is None or slot.event == event:
             try:
                 frame = processor.load(slot)
+                if frame.pixels.dtype.name not in warmed:
+                    warmed.add(frame.pixels.dtype.name)
+                    warm_up_telling(processor, frame.pixels.dtype.name)
                 yield frame, processor.find(frame)
             except FrameError as error:
                 print(f"{slot.filename} {slot.event}: {error}", file=sys.stderr)

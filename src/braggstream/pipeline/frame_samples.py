@@ -20,7 +20,7 @@ from braggstream.steps.peaks import PeakFinder
 
 N_FIRST = 12
 """So many frames of each worker are looked at..."""
-ASK_EVERY = 100
+ASK_EVERY = 250
 """...and later those whose serial number is a multiple of this."""
 SAME_THRESHOLD = 1.3
 """Frames whose thresholds differ by less are searched with the same one."""

@@ -57,4 +57,4 @@ def wrong_search(peaks: PeakSettings, threshold: float) -> str:
 
 def told(levels: PixelLevels) -> str:
     """Tell levels in words [detector units]."""
-    return f"{levels.middle:.3g} ± {levels.noise:.3g}, one pixel in twenty above {levels.bright:.3g}"
+    return f"{levels.middle:.3g} ± {levels.noise:.3g}, 5 % above {levels.bright:.3g}"

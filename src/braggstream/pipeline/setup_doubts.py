@@ -29,6 +29,10 @@ MOST_COARSE = 8.0
 MOST_FINE = 0.35
 """Photons do not diffract further [Å]."""
 MOST_NAMES = 4
+THIN_PX = 2.0
+"""A bad region as thin as that may lie between pixels."""
+MOST_REGIONS = 200
+"""So many bad regions are looked at."""
 
 
 def geometry_doubts(geometry: Geometry, exposure: Exposure) -> Iterator[str]:
@@ -202,7 +206,7 @@ def _placed_doubts(geometry: Geometry, exposure: Exposure, places: StatementPlac
 
 def _missed_regions(geometry: Geometry, detector: Detector, places: StatementPlaces) -> Iterator[str]:
     """Bad regions of the lab frame in which no pixel lies."""
-    for region in geometry.bad_regions:
+    for region in geometry.bad_regions[:MOST_REGIONS]:
         if not isinstance(region, LabRegion) or region.min_x > region.max_x or region.min_y > region.max_y:
             continue
         if not any(_covers(region, detector, panel) for panel in range(detector.n_panels)):
@@ -213,13 +217,15 @@ def _missed_regions(geometry: Geometry, detector: Detector, places: StatementPla
 
 
 def _covers(region: LabRegion, detector: Detector, panel: int) -> bool:
-    """Tell whether a corner of a pixel of the panel lies in a region."""
+    """Tell whether a corner of a pixel of the panel lies in a region, as far as that may be in question."""
     pose = detector.poses[panel] / float(detector.pixel_size[panel])
     width, height = int(detector.width[panel]), int(detector.height[panel])
     corners = np.array([(1, i, j) for i in (0, width) for j in (0, height)]) @ pose[:, :2]
     low, high = corners.min(axis=0), corners.max(axis=0)
     if high[0] <= region.min_x or low[0] >= region.max_x or high[1] <= region.min_y or low[1] >= region.max_y:
         return False
+    if min(region.max_x - region.min_x, region.max_y - region.min_y) > THIN_PX:
+        return True
     steps = np.arange(width)
     for row in range(height):
         x = pose[0, 0] + steps * pose[1, 0] + row * pose[2, 0]

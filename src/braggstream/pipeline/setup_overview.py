@@ -41,10 +41,8 @@ def exposure_lines(geometry: Geometry, exposure: Exposure) -> Iterator[str]:
         distance = f"{1e3 * (exposure.clen + offset):.5g} mm from the sample"
     reach = ""
     if exposure.is_complete:
-        try:
+        with suppress(HeaderError), np.errstate(all="ignore"):
             reach = _reach(geometry, exposure)
-        except HeaderError:
-            reach = ""
     yield labelled("Detector", distance + reach)
     if exposure.wavelength is None:
         yield labelled("Beam", f"{geometry.wavelength_kind} from the header {geometry.beam.header}")
@@ -56,9 +54,10 @@ def exposure_lines(geometry: Geometry, exposure: Exposure) -> Iterator[str]:
 
 def all_doubts(geometry: Geometry, exposure: Exposure, settings: Settings) -> list[str]:
     """Collect what cannot be, as far as the exposure tells; each thing once."""
-    found = list(geometry_doubts(geometry, exposure))
-    with suppress(HeaderError):  # A detector that cannot be placed is in doubt already.
-        found += search_doubts(geometry, exposure, settings)
+    with np.errstate(all="ignore"):  # Numbers that cannot be may overflow, too.
+        found = list(geometry_doubts(geometry, exposure))
+        with suppress(HeaderError):  # A detector that cannot be placed is in doubt already.
+            found += search_doubts(geometry, exposure, settings)
     return list(dict.fromkeys(found))
 
 
@@ -112,4 +111,4 @@ def _in_photons(geometry: Geometry, exposure: Exposure, threshold: float) -> str
     ]
     gain = float(np.median(gains))
     stated = "adu_per_photon" if geometry.panels[0].adu_per_photon is not None else "adu_per_eV"
-    return f" = {threshold / gain:.3g} photons ({stated})" if gain > 0 else ""
+    return f" = {threshold / gain:.4g} photons ({stated})" if gain > 0 else ""
