@@ -65,12 +65,15 @@ def test_an_array_is_processed_where_the_geometry_says_it_all(stills, geometry, 
         image[window] = frame.panel_pixels(number)
     processor = bs.Processor(tmp_path / "literal.geom", cell=cell, threshold=10, min_snr=5, min_peaks=15)
     expected = bs.Processor(geometry, cell=cell, threshold=10, min_snr=5, min_peaks=15).process(frame)
+    image.setflags(write=False)
     for made in (image, image.astype(">f4"), np.asfortranarray(image), image[None].repeat(2, 0)[1]):
         result = processor.process(made)
         assert np.allclose(result.peaks.fs, expected.peaks.fs) and len(result.peaks) == len(expected.peaks)
         assert len(result.crystals) == 1
     assert result.identity.event == "//3" and result.identity.serial == 4
-    assert bs.draw(processor.frame_of(image), result).figure is not None
+    kept, other = processor.frame_of(image), processor.frame_of(np.zeros_like(image))
+    assert not np.shares_memory(kept.bad, other.bad) and not np.shares_memory(kept.pixels, image)
+    assert bs.draw(kept, result).figure is not None
     for wrong in (image[:100], image[0], image.astype(complex), np.array([["a"]])):
         with pytest.raises(bs.FrameError) as caught:
             processor.process(wrong)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.api.frame_files import independent
 from braggstream.api.understood import CellLike, GeometryLike, cell_of, geometry_of, kind_of
 from braggstream.model.errors import UserError
 from braggstream.model.frame import Frame, FrameIdentity
@@ -94,7 +95,7 @@ class Processor(Shown):
         FrameError
             An image does not fit the geometry.
         """
-        return self._recipe.process(frame if isinstance(frame, Frame) else self.frame_of(frame))
+        return self._recipe.process(frame if isinstance(frame, Frame) else self._shared_frame(frame))
 
     def frame_of(self, image: NDArray[Any]) -> Frame:
         """Make a frame of pixels in an array, laid out as the geometry's `data` array is.
@@ -109,6 +110,10 @@ class Processor(Shown):
         FrameError
             The array does not fit the geometry.
         """
+        return independent(self._shared_frame(image))
+
+    def _shared_frame(self, image: NDArray[Any]) -> Frame:
+        """Make a frame that is valid until the next one is made."""
         if not isinstance(image, np.ndarray):
             hint = ": take them one by one, in a loop" if isinstance(image, LazySequence | list | tuple) else ""
             raise UserError(f"process: expected a frame or an image as an array, not {kind_of(image)}{hint}")

@@ -52,7 +52,7 @@ def read_stream(path: str | Path) -> "StreamFile":
 
 
 class StreamFile(LazySequence[FrameResult]):
-    """A stream file: its header, and its chunks as `FrameResult`s, read when they are asked for.
+    """A stream file: its header, and a `FrameResult` for each chunk, read when it is asked for.
 
     `for chunk in stream` reads on, as often as wished.  `len(stream)`, `stream[3]`, `stream[-1]`, `stream["//3"]`,
     `stream[10:20]` and `stream.events` look through the file once, and again where it has grown: what follows a

@@ -58,10 +58,10 @@ class ShownSettings(Shown):
 
 
 def shown(value: object) -> str:
-    """Write a value in few characters that can be printed.
+    """Write a value in few characters that can be printed; of long texts, the middle is left out.
 
-    >>> shown(0.123456789), shown((1.0, 2.5)), shown("a" * 100)[-4:], shown("\\x1b[2J")
-    ('0.1235', '1 2.5', 'aaa…', '\\\\x1b[2J')
+    >>> shown(0.123456789), shown((1.0, 2.5)), len(shown("a" * 100)), shown("\\x1b[2J")
+    ('0.1235', '1 2.5', 80, '\\\\x1b[2J')
     """
     if isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") == "f":
         text = f"{value:.4g}"
@@ -70,8 +70,9 @@ def shown(value: object) -> str:
     else:
         text = str(value)
     if not text.isprintable():
-        text = text[:MAX_TEXT].encode("unicode_escape").decode()
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+        text = text.encode("unicode_escape").decode()
+    half = MAX_TEXT // 2
+    return text if len(text) <= MAX_TEXT else f"{text[:half]}…{text[1 - half :]}"
 
 
 def counted(number: int, noun: str) -> str:
