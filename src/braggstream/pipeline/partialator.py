@@ -29,9 +29,11 @@ from braggstream.model.errors import UserError
 from braggstream.model.finite import finite_or_none
 from braggstream.model.geometry import Geometry
 from braggstream.model.observations import Observations, in_blocks
+from braggstream.model.point_group import PointGroup
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.pipeline.merging import tell_of
 from braggstream.pipeline.partialator_logs import FINAL, PartialatorLogs
+from braggstream.steps.merging.fitting_lattice import CellSurvey
 from braggstream.steps.partialator.block import BLOCK, FLAGS, GOOD, REASONS, CrystalBlock, packed
 from braggstream.steps.partialator.crew import Crew, Threads
 from braggstream.steps.partialator.cycle import N_HALVES, PartialMerge
@@ -132,7 +134,7 @@ def _merge_of(
         loaded = load_crystals(blocks, settings, **({} if geometry is None else {"bandwidth": geometry.bandwidth}))
     for stream in streams:
         tell_of(stream, say)
-    _say_loaded(loaded, say)
+    _say_loaded(loaded, settings.symmetry, say)
     crew = crew_of(loaded.blocks)
     loaded.blocks.clear()
     try:
@@ -307,7 +309,7 @@ def _chained(streams: Iterable[ObservationFile]) -> Generator[Observations]:
         yield from in_blocks(stream, BLOCK)
 
 
-def _say_loaded(loaded: Loaded, say: Say) -> None:
+def _say_loaded(loaded: Loaded, group: PointGroup, say: Say) -> None:
     crystals = loaded.crystals
     for reason, number in crystals.skipped.items():
         say(f"{number} crystals skipped: {reason}")
@@ -316,6 +318,11 @@ def _say_loaded(loaded: Loaded, say: Say) -> None:
     if crystals.n_unusable:
         say(f"{crystals.n_unusable} observations left out: no finite intensity, or a negative sigma")
     say(f"{len(crystals)} crystals of {crystals.n_read} accepted, {len(loaded.unique)} unique reflections")
+    survey = CellSurvey()
+    for table in crystals.tables:
+        survey.add(table)
+    for warning in survey.warnings(group):
+        say(f"Warning: {warning}")
 
 
 def _reference(path: str, loaded: Loaded, settings: PartialSettings) -> NDArray[np.float64]:
