@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 import shutil
 import subprocess
 import sys
@@ -205,3 +206,35 @@ def test_the_console_script(stream, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0
     assert "partialator" in done.stdout
+
+
+def test_it_says_what_it_does_and_its_counts_add_up(partialator, tmp_path):
+    told = partialator("--model=unity", "--iterations=1", "--min-measurements=3")
+    assert told.startswith(
+        "Merging in point group 4/mmm: every observation taken as full, crystals scaled by logarithms of strong "
+        "intensities, with B factors, nothing refined, crystals that lower CC1/2 left out, 1 cycle.\n"
+    )
+    numbers = re.search(
+        r"(\d+) of (\d+) crystals merged: (\d+) observations of (\d+) reflections, (\d+) of them in out.hkl; "
+        r"(\d+) were measured less than 3 times\nHalf sets: (\d+) reflections in out.hkl1, (\d+) in out.hkl2\n",
+        told,
+    )
+    n_merged, n_read, n_observations, n_unique, n_written, n_rare, n_first, n_second = map(int, numbers.groups())
+    lists = [read_hkl(tmp_path / f"out.hkl{suffix}") for suffix in ("", "1", "2")]
+    assert [len(each) for each in lists] == [n_written, n_first, n_second] and n_written + n_rare == n_unique
+    everything = partialator("--model=unity", "--iterations=1", "--min-measurements=1")
+    assert f"{n_unique} reflections, {n_unique} of them in out.hkl\n" in everything
+    assert read_hkl(tmp_path / "out.hkl").n_measured.sum() == n_observations
+    n_bad, n_good, *reasons = map(
+        int, re.search(r"(\d+) bad crystals:\n +(\d+) OK\n +(\d+) .*\n +(\d+) ", told).groups()
+    )
+    assert n_bad == sum(reasons) and n_good == n_merged and n_bad + n_good == n_read == 290
+
+
+def test_it_says_that_spheres_are_refined_by_a_model_of_errors(partialator):
+    told = partialator("--iterations=0", "--no-Bscale", "--no-deltacchalf", "--no-logs", "--stop-after=20")
+    assert told.startswith(
+        "Merging in point group 4/mmm: partiality xsphere, crystals scaled by a model of errors, without B factors,"
+        " nothing refined, 0 cycles.\n"
+    )
+    assert "No bad crystals:\n    20 OK\n" in told

@@ -17,6 +17,7 @@ from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.cell import read_cell
 from braggstream.model.errors import UserError
+from braggstream.steps.merging.fitting_lattice import warnings_of_list
 from braggstream.steps.merging.l_test import LTest, l_test
 from braggstream.steps.merging.list_check import ListCheck, SelectedReflections, check_list, select_reflections
 from braggstream.steps.merging.matching import check_symmetry, symmetry_of
@@ -66,6 +67,7 @@ def _check(chosen: dict[str, Any]) -> Iterator[str]:
     cell, reflections = read_cell(chosen["pdb"], say), read_list(path)
     group = symmetry_of(reflections, chosen["symmetry"])
     check_symmetry(reflections, group, path)
+    yield from (f"Warning: {warning}" for warning in warnings_of_list(reflections, group, cell))
     selected = select_reflections(reflections, cell, group, selection)
     yield f"Discarded {selected.n_rejected} of {len(reflections)} reflections"
     low, high = (10.0 * limit for limit in (selected.inverse_d.min(), selected.inverse_d.max()))

@@ -29,6 +29,7 @@ from braggstream.steps.merging.comparison import (
     match_lists,
     scaled,
 )
+from braggstream.steps.merging.fitting_lattice import warnings_of_list
 from braggstream.steps.merging.matching import check_symmetry, symmetry_of
 from braggstream.steps.merging.shells import Shells
 
@@ -79,6 +80,7 @@ def _compare(chosen: dict[str, Any], figure: FigureOfMerit) -> Iterator[str]:
     group = _common_symmetry(one, other, chosen)
     if figure.of_mates is not None and group.is_centrosymmetric:
         raise UserError(f"--fom={figure.name} needs a symmetry that keeps Bijvoet mates apart, not {group.name}")
+    yield from (f"Warning: {warning}" for warning in warnings_of_list(one, group, cell))
     matched, n_rejected = match_lists(one, other, cell, group, selection)
     yield f"{len(one)} and {len(other)} reflections; {len(matched) + n_rejected} are in both lists"
     if not chosen["unity"]:

@@ -214,6 +214,7 @@ def _summary(merged: Merged, output: str) -> Iterator[str]:
         yield f"{merged.n_crystals_dropped} crystals are left out for their scale or correlation"
     left_out = f", {merged.n_observations_left_out} left out" if merged.n_observations_left_out else ""
     yield f"{merged.n_observations} observations{left_out}: {len(merged.reflections)} reflections in {output}"
+    yield from (f"Warning: {warning}" for warning in merged.warnings)
     if merged.n_crystals == 0:
         yield "Warning: no crystal was merged"
 

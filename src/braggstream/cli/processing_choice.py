@@ -12,6 +12,7 @@ from braggstream.model.data_formats import AUTO, DATA_FORMATS
 from braggstream.model.errors import UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.near_names import did_you_mean, expected_one_of
+from braggstream.model.point_group import point_group
 from braggstream.model.settings import (
     DEFAULT_RADII,
     AsdfSettings,
@@ -30,6 +31,7 @@ from braggstream.model.settings import (
 )
 from braggstream.steps.indexing import check_means, check_methods
 from braggstream.steps.indexing.methods import KNOWN_CELL_METHOD, NO_CELL_METHOD, NO_INDEXING
+from braggstream.steps.merging.fitting_lattice import can_have
 from braggstream.steps.peaks import check_peak_method
 
 MAX_COPIED_HEADERS = 32
@@ -102,6 +104,8 @@ def _peaks(options: dict[str, Any]) -> PeakSettings:
 
 def _indexing(options: dict[str, Any], geometry: Geometry) -> IndexingSettings:
     cell = None if options["pdb"] is None else read_target_cell(options["pdb"], say)
+    if options["pdb"] is not None and options["live_merge"] and options["symmetry"] is not None:
+        _check_live_merge(cell, options["pdb"], options["symmetry"])
     methods = _methods(options["indexing"], cell)
     if options["find_cell"] is not None and cell is not None:
         raise UserError("--find-cell: the unit cell is given already, with -p: leave one of them out")
@@ -137,6 +141,14 @@ def _indexing(options: dict[str, Any], geometry: Geometry) -> IndexingSettings:
     )
     check_means(settings)
     return settings
+
+
+def _check_live_merge(cell: UnitCell | None, path: str, symmetry: str) -> None:
+    """Warn of a cell that the crystals of a point group cannot have; raises `UserError` where there is none."""
+    if cell is None:
+        raise UserError(f"--live-merge needs a unit cell, and {path} gives a lattice type only")
+    if not can_have(cell, point_group(symmetry)):
+        say(f"Warning: point group {symmetry} is not possible with the cell of {path}")
 
 
 def _estimate(name: str, factor: float, options: dict[str, Any], *, stated_in: str | None) -> float | None:

@@ -20,6 +20,7 @@ from braggstream.pipeline.data_summary import (
     table_one,
     text_of,
 )
+from braggstream.steps.merging.fitting_lattice import warnings_of_list
 from braggstream.steps.merging.matching import check_symmetry, symmetry_of
 
 PROGRAM = Program(
@@ -80,11 +81,13 @@ def _merged(chosen: dict[str, Any]) -> MergedSummary:
     merged = read_reflections(chosen["hkl"])
     group = symmetry_of(merged, chosen["symmetry"])
     check_symmetry(merged, group, chosen["hkl"])
+    cell = read_cell(chosen["pdb"], say)
+    say(*(f"Warning: {warning}" for warning in warnings_of_list(merged, group, cell)))
     names = _half_names(chosen)
     return summarise_merge(
         merged,
         None if names is None else (read_reflections(names[0]), read_reflections(names[1])),
-        read_cell(chosen["pdb"], say),
+        cell,
         group,
         n_shells=chosen["nshells"],
         resolution=(chosen["lowres"], chosen["highres"]),

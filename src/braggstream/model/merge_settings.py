@@ -94,3 +94,5 @@ class Merged:
     """The merged crystals, after two passes."""
     values: tuple[float, ...] = ()
     """All values of the reflection that `histogram_of` names."""
+    warnings: tuple[str, ...] = ()
+    """What of crystals and point group does not fit together, a sentence each."""

@@ -18,7 +18,6 @@ from braggstream.formats.observation_files import ObservationFile, is_standard_i
 from braggstream.formats.unmerged import NAN_ESD, PARTIALITY_TOO_SMALL, unmerged_crystal
 from braggstream.kernels.crystal_columns import (
     B_FACTOR,
-    IS_FITTED,
     LEAST_PART,
     LN_G,
     SHAPE_RADIUS,
@@ -32,7 +31,13 @@ from braggstream.model.observations import Observations, in_blocks
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.pipeline.merging import tell_of
 from braggstream.pipeline.partialator_logs import FINAL, PartialatorLogs
-from braggstream.steps.partialator.block import BLOCK, FLAGS, GOOD, REASONS, CrystalBlock, packed
+from braggstream.pipeline.partialator_words import (
+    words_of_lists,
+    words_of_loaded,
+    words_of_settings,
+    words_of_status,
+)
+from braggstream.steps.partialator.block import BLOCK, FLAGS, GOOD, CrystalBlock, packed
 from braggstream.steps.partialator.crew import Crew, Threads
 from braggstream.steps.partialator.cycle import N_HALVES, PartialMerge
 from braggstream.steps.partialator.loading import Loaded, load_crystals
@@ -104,6 +109,7 @@ def run_partialator(
         raise UserError("--strict-halves reads the input again, which standard input (-) cannot be")
     if files.harvest is not None:
         _write(files.harvest, [json.dumps({"merging": harvest(settings)}, indent=2) + "\n"])
+    say(words_of_settings(settings))
     split = None if files.custom_split is None else read_custom_split(files.custom_split)
     make = _threads(n_threads) if crew_of is None else crew_of
     with _merge_of(files, settings, n_threads=n_threads, say=say, crew_of=make) as (merge, audit):
@@ -132,7 +138,8 @@ def _merge_of(
         loaded = load_crystals(blocks, settings, **({} if geometry is None else {"bandwidth": geometry.bandwidth}))
     for stream in streams:
         tell_of(stream, say)
-    _say_loaded(loaded, say)
+    for line in words_of_loaded(loaded, settings):
+        say(line)
     crew = crew_of(loaded.blocks)
     loaded.blocks.clear()
     try:
@@ -193,26 +200,20 @@ class _Job:
                 self._write_lists(str(path.with_name(f"iter{cycle:02d}_{path.name}")), merge.means())
         merge.finish()
         self._log(FINAL)
-        self._say_status()
+        for line in words_of_status(merge):
+            self._say(line)
         self._write_all(frames, datasets)
 
     def _log(self, cycle: int | str) -> None:
         if self._logs is not None:
             self._logs.write(self._merge, cycle, {} if cycle == FINAL else self._merge.ways)
 
-    def _say_status(self) -> None:
-        status = self._merge.status
-        self._say(f"{np.sum(status != GOOD)} bad crystals:")
-        for number, reason in REASONS.items():
-            self._say(f"{np.sum(status == number):6d} {reason}")
-        n_unfitted = int(np.sum(self._merge.column(IS_FITTED) == 0.0))
-        if self._merge.settings.scale and n_unfitted:
-            self._say(f"{n_unfitted} crystals could not be scaled in the last round and kept their scales")
-
     def _write_all(self, frames: Sequence[tuple[str, str]], datasets: NDArray[np.int64] | None) -> None:
         files = self._files
         halves = self._merge.means()
         self._write_lists(files.output, halves, files.notes_of(self._audit))
+        for line in words_of_lists(self._merge, halves, files.output):
+            self._say(line)
         if self._split is not None and datasets is not None:
             self._write_datasets(self._split, datasets)
         if files.unmerged is not None:
@@ -305,17 +306,6 @@ class _Job:
 def _chained(streams: Iterable[ObservationFile]) -> Generator[Observations]:
     for stream in streams:
         yield from in_blocks(stream, BLOCK)
-
-
-def _say_loaded(loaded: Loaded, say: Say) -> None:
-    crystals = loaded.crystals
-    for reason, number in crystals.skipped.items():
-        say(f"{number} crystals skipped: {reason}")
-    if crystals.n_saturated:
-        say(f"{crystals.n_saturated} observations left out by --max-adu")
-    if crystals.n_unusable:
-        say(f"{crystals.n_unusable} observations left out: no finite intensity, or a negative sigma")
-    say(f"{len(crystals)} crystals of {crystals.n_read} accepted, {len(loaded.unique)} unique reflections")
 
 
 def _reference(path: str, loaded: Loaded, settings: PartialSettings) -> NDArray[np.float64]:

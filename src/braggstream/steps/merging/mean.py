@@ -14,6 +14,7 @@ from braggstream.kernels.mean import compare_with_reference, geometry_factors
 from braggstream.model.merge_settings import CrystalRow, Merged, MergeSettings
 from braggstream.model.observations import Observations
 from braggstream.model.point_group import point_group
+from braggstream.steps.merging.fitting_lattice import CellSurvey
 from braggstream.steps.merging.means import Means, PartialMeans
 from braggstream.steps.merging.polarisation import parse_polarisation
 from braggstream.steps.merging.reflection_index import ReflectionIndex
@@ -47,6 +48,8 @@ class PartialMerge:
     counts: Counts
     rows: list[CrystalRow] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    cells: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 6), np.float32))
+    """Of the merged crystals, as `CellSurvey` has them."""
 
 
 class MeanMerger:
@@ -71,6 +74,7 @@ class MeanMerger:
             self._reference.join(reference)
         self._target = self._number_of_histogram()
         self.counts = Counts()
+        self._survey = CellSurvey()
         self._rows: list[CrystalRow] = []
         self._values: list[float] = []
 
@@ -78,6 +82,7 @@ class MeanMerger:
         """Add crystals that were chosen."""
         if block.n_crystals == 0:
             return
+        self._survey.add(block.crystals)
         value, sigma, is_near = self._corrected(block)
         number = self._means.index.numbers(block.hkl)
         crystal_is_kept = np.ones(block.n_crystals, np.bool_)
@@ -99,12 +104,13 @@ class MeanMerger:
         """Add what another merger of the same kind has merged."""
         self._means.join(part.means)
         self.counts.add(part.counts)
+        self._survey.join(part.cells)
         self._rows += part.rows
         self._values += part.values
 
     def part(self) -> PartialMerge:
         """Give what was merged so far, to be joined by another merger or taken for the reference."""
-        return PartialMerge(self._means.part(), self.counts, self._rows, self._values)
+        return PartialMerge(self._means.part(), self.counts, self._rows, self._values, self._survey.cells)
 
     def merged(self, *, n_crystals_seen: int) -> Merged:
         """Give the result."""
@@ -123,6 +129,7 @@ class MeanMerger:
             n_observations_left_out=counts.n_observations_left_out,
             rows=tuple(replace(row, scale=common * row.scale) for row in self._rows),
             values=tuple(common * value for value in self._values),
+            warnings=tuple(self._survey.warnings(self._group)),
         )
 
     def _number_of_histogram(self) -> int | None:
