@@ -9,7 +9,9 @@ import pytest
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
+from braggstream.model.frame import Message
 from braggstream.model.settings import IndexingSettings
+from braggstream.run.processor import outcome_of
 from braggstream.simulate.lattices import compare
 from braggstream.steps.indexing import make_lattice_finder
 from braggstream.steps.indexing.external import dirax, felix, mosflm, symmetry, xds
@@ -179,6 +181,20 @@ def test_children_of_another_kind_are_left_alone_where_no_orphans_are_adopted(in
         end_children()
         assert other.poll() is None
         other.kill()
+
+
+def test_temporary_folder_without_room_fails_the_frame_and_is_no_bug(capfd):
+    """`/dev/full` is what a full disk is like."""
+
+    class Writing:
+        def process(self, work):
+            with open("/dev/full", "w") as file:
+                file.write("x")
+
+    outcome = outcome_of(Writing(), Message(payload=b"", serial=3))
+    assert (outcome.status, outcome.reason) == ("failed", "system")
+    assert outcome.complaint == "No space left on device"
+    assert capfd.readouterr().err == ""
 
 
 def test_output_without_end_is_cut(installed, tmp_path, still):
