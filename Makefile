@@ -19,11 +19,9 @@ $(VENV)/.extra-%: pyproject.toml $(PIN) | $(VENV)/bin/python
 demo: $(VENV)/.extra-simulate $(VENV)/.extra-plot $(VENV)/.extra-asapo
 	$(BIN)/braggstream demo
 
-# Tests with limits of time may fail beside others on a busy machine: then the files they are in have to pass alone.
 test: $(VENV)/.extra-test
 	$(BIN)/python tests/warm_kernels.py
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup \
-	|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 lint: $(VENV)/.extra-lint $(VENV)/.extra-test
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,23 @@ from hypothesis import HealthCheck, settings
 # A busy machine is slow, and that is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def start_afresh():
+    """Give the processes that tests start the signals of one that a user has started in a terminal.
+
+    `nohup`, and a shell that starts something in the background, have some of them ignored, and what is ignored
+    stays so in every child.  A handler does not: this process goes on without these signals.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+start_afresh()
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -81,7 +81,7 @@ class Running:
     def stop(self):
         """End in good order; gives the exit status and the summary."""
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(60)
+        status = self.process.wait(180)
         return status, json.loads(self.summary_file.read_text())
 
 

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from braggstream.cli.config_file import is_secret
+from braggstream.cli.indexamajig import understand
 from braggstream.cli.option_table import GROUPS
 from braggstream.cli.process_start import SECRET_OPTION, secret_places
 from cli.commands import BRAGGSTREAM, INDEXAMAJIG, PF8, run
@@ -76,6 +78,19 @@ def test_places_of_secrets(arguments, secrets):
 def test_no_message_shows_a_token_behind_a_misspelt_option():
     done = run(*INDEXAMAJIG, "--asapo-tokn=S3cret")
     assert done.returncode == 64 and "--asapo-tokn=***" in done.stderr and "S3cret" not in done.stderr
+
+
+def test_token_in_a_pipe_is_read_once(tmp_path, still_set):
+    pipe, stream = tmp_path / "token", tmp_path / "o.stream"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("S3cret-of-a-pipe"))
+    writer.start()
+    words = [f"--asapo-token-file={pipe}", "--asapo-endpoint=127.0.0.1:9", "--asapo-beamtime=S3cret-of-a-pipe"]
+    words += ["-g", still_set.geometry, "-o", stream, "--asapo-source=s", "--asapo-group=g"]
+    session = understand([str(word) for word in words])
+    writer.join()
+    assert session.source.service.token == "S3cret-of-a-pipe"
+    assert "--asapo-beamtime=***" in session.output.command_line
 
 
 @pytest.mark.system

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braggstream.formats.stream_header import one_line, stream_bytes
+from braggstream.formats.stream_write import _header_line
 from braggstream.model.shown_text import shown
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\x00\x7f\x0b\x0c\x1c\x1e\x85\u2028\u2029\u202e\b\r\n"
@@ -23,3 +24,10 @@ def test_nothing_that_steers_is_left(text):
     for left in (shown(text), one_line(text)):
         assert all(c.isprintable() or c == "\t" or "\udc80" <= c <= "\udcff" for c in left)
         assert len(left.splitlines()) == 1
+
+
+def test_headers_of_messages_do_not_steer_whoever_shows_the_stream_file():
+    line = _header_line("note\n----- End chunk -----", f"a\x1b[2J{HOSTILE.strip()}b")
+    assert line.startswith("header/str/note ----- End chunk ----- = a\\x1b[2J\\x1b]0;title")
+    assert line.count("\n") == 1 and line.rstrip("\n").isprintable()
+    assert _header_line("note", "two\nlines") == ""

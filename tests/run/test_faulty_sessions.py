@@ -44,7 +44,7 @@ def test_frames_of_a_list(tmp_path, n_workers):
 def test_rows_of_the_ledger(tmp_path):
     names = ["a", "crystal", "crystal", "blank", "bad", "bug", "warn", "crash", "hang", "b"]
     output = {"write_non_hits": False}
-    run = {"n_workers": 2, "frame_timeout_s": 3.0}  # A worker may have to wait for a processor.
+    run = {"n_workers": 2, "frame_timeout_s": 8.0}  # A worker may have to wait for a processor.
     with SessionProcess(tmp_path, names=names, output=output, run=run) as session:
         assert session.wait() == 0
         summary = summary_of(session)
@@ -59,7 +59,7 @@ def test_rows_of_the_ledger(tmp_path):
         assert final in lines
         assert "warn // (serial 7): odd" in lines
         assert any(line.startswith("crash //0 (serial 8): failed (crash): worker") for line in lines)
-        assert any("failed (timeout): longer than 3 s" in line for line in lines)
+        assert any("failed (timeout): longer than 8 s" in line for line in lines)
         assert any("ZeroDivisionError" in line for line in lines)
 
 
@@ -101,7 +101,7 @@ def test_idle_workers_are_killed(tmp_path):
 
 
 def test_hung_worker_holds_nothing_up(tmp_path):
-    with files(tmp_path, "a", "hang", *"bcdefghij", frame_timeout_s=3.0) as session:
+    with files(tmp_path, "a", "hang", *"bcdefghij", frame_timeout_s=8.0) as session:
         eventually(lambda: len(session.names()) == 10)
         assert session.wait() == 0
         assert summary_of(session)["failed_by_reason"] == {"timeout": 1}
@@ -156,8 +156,8 @@ def processor_seconds(pid):
 def test_forking_process_is_frozen_while_workers_are_replaced(tmp_path):
     """It is killed and started anew, with one line; until then the parent keeps no processor busy."""
     names = [f"slow:0.05{n:02}" for n in range(60)]
-    run = {"n_workers": 2, "frame_timeout_s": 1.0}
-    constants = {"run.silence.STOPPED_S": 6.0}
+    run = {"n_workers": 2, "frame_timeout_s": 5.0}
+    constants = {"run.silence.STOPPED_S": 12.0}
     with SessionProcess(tmp_path, names=names, run=run, constants=constants) as session:
         eventually(lambda: len(session.names()) > 5)
         os.kill(session.fork_server(), signal.SIGSTOP)
@@ -188,13 +188,13 @@ def test_one_signal_ends_a_run_whose_forking_process_is_frozen(tmp_path):
 def test_run_that_is_frozen_as_a_whole_goes_on(tmp_path, is_told):
     """As batch systems suspend jobs: the time that frames took meanwhile is nobody's fault."""
     names = [f"slow:0.5{n:02}" for n in range(12)]
-    run = {"n_workers": 2, "frame_timeout_s": 4.0}
+    run = {"n_workers": 2, "frame_timeout_s": 8.0}
     with SessionProcess(tmp_path, names=names, run=run, constants={"run.supervisor.ABSENT_S": 2.0}) as session:
         eventually(lambda: len(session.names()) > 2)
         family = [session.process.pid, *descendants(session.process.pid)]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(6.0)  # Longer than a frame may take.
+        time.sleep(10.0)  # Longer than a frame may take.
         if is_told:
             session.send(signal.SIGTERM)
         for pid in reversed(family):
@@ -208,7 +208,7 @@ def test_run_that_is_frozen_as_a_whole_goes_on(tmp_path, is_told):
 @pytest.mark.parametrize("which", [0, 1])
 def test_frozen_worker_is_replaced(tmp_path, which):
     names = [f"slow:0.05{n:02}" for n in range(40)]
-    with files(tmp_path, *names, frame_timeout_s=3.0) as session:
+    with files(tmp_path, *names, frame_timeout_s=8.0) as session:
         eventually(lambda: len(session.names()) > 5)
         os.kill(sorted(session.workers())[which], signal.SIGSTOP)
         assert session.wait() == 0

@@ -135,7 +135,7 @@ class SessionProcess:
         self.send(number)
         return self.wait()
 
-    def wait(self, timeout_s=60.0):
+    def wait(self, timeout_s=180.0):
         return self.process.wait(timeout_s)
 
     def stop(self):

@@ -9,7 +9,9 @@ import pytest
 
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
+from braggstream.model.frame import Message
 from braggstream.model.settings import IndexingSettings
+from braggstream.run.processor import outcome_of
 from braggstream.simulate.lattices import compare
 from braggstream.steps.indexing import make_lattice_finder
 from braggstream.steps.indexing.external import dirax, felix, mosflm, symmetry, xds
@@ -89,10 +91,10 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(name, installed, tm
     installed(name, stand_in.HANGS)
     find = finder(tmp_path, name, retry=True)
     program = find._indexers[name].program
-    program._timeout_s = 2.0
+    program._timeout_s = 5.0  # It has to get as far as to hang.
     found = find(still[1])
     # Once a frame, however many attempts are allowed.
-    assert found.warnings == (f"{name} was killed after 2 s",)
+    assert found.warnings == (f"{name} was killed after 5 s",)
     pids = [int(pid) for pid in (tmp_path / "bin" / "pids").read_text().split()]
     eventually(lambda: not any(map(is_running, pids)))
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -120,7 +122,9 @@ def test_what_leaves_the_group_of_a_program_is_ended_too(way, ends, installed, t
 
     def work():
         adopt_orphans()
-        program = ExternalProgram("xds", scratch=str(tmp_path / "scratch"), timeout_s=5.0)
+        program = ExternalProgram(
+            "xds", scratch=str(tmp_path / "scratch"), timeout_s=60.0 if ends == "ends" else 12.0
+        )
         program.run([], {})
         if any(is_running(int(pid)) for pid in marks.read_text().split()):
             os._exit(3)
@@ -177,6 +181,20 @@ def test_children_of_another_kind_are_left_alone_where_no_orphans_are_adopted(in
         end_children()
         assert other.poll() is None
         other.kill()
+
+
+def test_temporary_folder_without_room_fails_the_frame_and_is_no_bug(capfd):
+    """`/dev/full` is what a full disk is like."""
+
+    class Writing:
+        def process(self, work):
+            with open("/dev/full", "w") as file:
+                file.write("x")
+
+    outcome = outcome_of(Writing(), Message(payload=b"", serial=3))
+    assert (outcome.status, outcome.reason) == ("failed", "system")
+    assert outcome.complaint == "No space left on device"
+    assert capfd.readouterr().err == ""
 
 
 def test_output_without_end_is_cut(installed, tmp_path, still):

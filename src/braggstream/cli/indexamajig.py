@@ -20,6 +20,7 @@ from braggstream.model.data_formats import OF_SERIES
 from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.model.settings import (
+    AsapoSourceSettings,
     IndexingSettings,
     OutputSettings,
     RunSettings,
@@ -108,9 +109,13 @@ def understand_options(words: Sequence[str], options: dict[str, Any]) -> Session
         geometry=geometry,
         settings=settings,
         source=begun or source,
-        output=output_settings(options, words, settings),
+        output=output_settings(options, words, settings, secret=_secret_of(source)),
         run=replace(_run(options), live_merge=live_merge),
     )
+
+
+def _secret_of(source: SourceSettings) -> str:
+    return source.service.token if isinstance(source, AsapoSourceSettings) else ""
 
 
 def _geometry_and_series(options: dict[str, Any]) -> tuple[Geometry, BegunSource | None]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from braggstream.cli.asapo_choice import asapo_token
 from braggstream.cli.config_file import without_secrets
 from braggstream.cli.option_table import GROUPS
 from braggstream.model.errors import UserError
@@ -22,8 +21,10 @@ AUDIT = {
 }
 
 
-def output_settings(options: dict[str, Any], words: Sequence[str], settings: Settings) -> OutputSettings:
-    """Understand what is written; raises `UserError`."""
+def output_settings(
+    options: dict[str, Any], words: Sequence[str], settings: Settings, *, secret: str = ""
+) -> OutputSettings:
+    """Understand what is written; raises `UserError`.  `secret` is to be left out of everything."""
     return OutputSettings(
         stream_file=options["output"],
         append=options["append"],
@@ -34,18 +35,17 @@ def output_settings(options: dict[str, Any], words: Sequence[str], settings: Set
         json_summary=options["json_summary"],
         reflections_file=_reflections_file(options),
         send_observations=options["reflections_out"] is not None,
-        command_line=("indexamajig", *_shown_words(options, words)),
+        command_line=("indexamajig", *_shown_words(words, secret)),
         indexing_words=options["indexing"] or ",".join(settings.indexing.methods),
         found_cell_file=_found_cell_file(options),
         audit_lines=_audit_lines(settings),
     )
 
 
-def _shown_words(options: dict[str, Any], words: Sequence[str]) -> list[str]:
+def _shown_words(words: Sequence[str], secret: str) -> list[str]:
     """Give the command line as it is told: without the token of ASAP::O, wherever in it that may be."""
     shown = without_secrets(words, GROUPS)
-    token = "" if options["asapo_endpoint"] is None else asapo_token(options)
-    return [word.replace(token, "***") for word in shown] if len(token) >= SHORTEST_SECRET else shown
+    return [word.replace(secret, "***") for word in shown] if len(secret) >= SHORTEST_SECRET else shown
 
 
 def _audit_lines(settings: Settings) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ from braggstream.run.lasting_log import let_log_last
 from braggstream.run.processor import Processor, make_processor
 from braggstream.run.slots import SlotMemory
 from braggstream.run.standard_streams import open_standard_streams
+from braggstream.run.system_limits import refusal_in
 from braggstream.run.ties import PARENTS_SIGNALS, die_with_parent, name_process, outlive_parent
 from braggstream.run.worker import run_worker
 from braggstream.steps.indexing.external.descendants import adopt_orphans, end_children
@@ -83,8 +84,10 @@ class ForkServer:
             self._tell(BrokenNote(complaint=str(error), is_user_error=True))
             return False
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
-            self._tell(BrokenNote(complaint=f"{type(error).__name__}: {error}", is_user_error=False))
+            refusal = refusal_in(error) if isinstance(error, OSError) else ""
+            if not refusal:
+                traceback.print_exc(file=sys.stderr)
+            self._tell(BrokenNote(complaint=refusal or f"{type(error).__name__}: {error}", is_user_error=False))
             return False
         gc.collect()
         gc.freeze()  # Nothing made so far is touched again by the collector: it stays shared with workers.

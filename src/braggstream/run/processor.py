@@ -17,6 +17,7 @@ from braggstream.model.geometry import Geometry
 from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.result import FrameResult
 from braggstream.model.settings import OutputSettings, Settings
+from braggstream.run.system_limits import refusal_in
 from braggstream.steps.device import CUDA
 
 Work = FileSlot | Message
@@ -72,7 +73,8 @@ def make_processor(setup: Setup) -> Processor:
 def outcome_of(processor: Processor, work: Work) -> FrameOutcome:
     """Process one frame; whatever goes wrong with it becomes a row of the ledger.
 
-    An error outside `FrameError` is a bug: it is told with its traceback, and costs this frame only.
+    An error outside `FrameError` is a bug, unless the system has refused something: it is told with its traceback,
+    and costs this frame only.
     """
     try:
         return processor.process(work)
@@ -83,6 +85,9 @@ def outcome_of(processor: Processor, work: Work) -> FrameOutcome:
     except MemoryError:
         return failure_of(work, reason="memory", complaint="needs more memory than a frame may take")
     except Exception as error:
+        refusal = refusal_in(error) if isinstance(error, OSError) else ""
+        if refusal:
+            return failure_of(work, reason="system", complaint=refusal)
         traceback.print_exc(file=sys.stderr)
         return failure_of(work, reason="internal", complaint=f"{type(error).__name__}: {error}")
 

@@ -16,6 +16,8 @@ LIMITS = {
     errno.EAGAIN: ("ulimit -u", resource.RLIMIT_NPROC, 1, ""),
 }
 """What the shell calls the limit that an error points to, its number here, and the shell's unit."""
+REFUSALS = frozenset({*LIMITS, errno.ENOSPC, errno.EDQUOT, errno.ENFILE, errno.EROFS})
+"""What the system says where a program is not at fault that wants more than it gets."""
 SPARE_DESCRIPTORS = 10
 """Files that a run opens besides those of workers, messages and sockets."""
 SOCKET_DESCRIPTORS = 16
@@ -38,6 +40,14 @@ class SystemRefusal(BraggstreamError):
     def of(cls, error: OSError, what: str) -> Self:
         """Turn an error of the system into this one."""
         return cls(f"{what}: {error.strerror or error}{_limit_behind(error.errno)}")
+
+
+def refusal_in(error: OSError) -> str:
+    """Tell what the system has refused, with its limit; empty where the error is of another kind."""
+    if error.errno not in REFUSALS:
+        return ""
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{error.strerror}{_limit_behind(error.errno)}"
 
 
 def _limit_behind(number: int | None) -> str:
