@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from braggstream.formats.hdf5_places import NOT_A_FRAME, FramelessPlace, FramePlace, has_places, places_of
+from braggstream.formats.events import NOT_A_FRAME
+from braggstream.formats.hdf5_places import FramelessPlace, FramePlace, has_places, places_of
 from braggstream.model.geometry import Geometry
 
 MAX_SECONDS = 60.0
