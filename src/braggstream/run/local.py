@@ -212,7 +212,7 @@ def _open_intake(
         series = SeriesKeeper(memory, slots, report.notice) if may_be else None
         return kind(socket, memory, n_slots=setup.n_slots, serial_start=run.serial_start, series=series)
     frames = open_frames(source, setup.geometry, run.serial_start)
-    return FileIntake(frames, frames.close)
+    return FileIntake(frames, getattr(frames, "close", None))
 
 
 def _asapo_intake(
