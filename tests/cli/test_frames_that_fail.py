@@ -1,7 +1,10 @@
 """Runs in which files, parts of files, or all frames fail: what is told, and how the run ends."""
 
+import os
 import re
+import signal
 import threading
+from pathlib import Path
 
 import h5py
 import msgpack
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 import zmq
 
-from cli.commands import PF8, counts, indexamajig
+from cli.commands import PF8, Running, counts, indexamajig
+from session_fakes.session_process import descendants, eventually, is_running
 
 pytestmark = pytest.mark.system
 
@@ -102,6 +106,27 @@ def test_one_good_frame_is_reason_to_go_on(folder):
     done = run(folder, listed="odd", geometry=STACK.replace("/entry/data/%", "/data"))
     assert counts(done.stderr) == (131, 1, 0, 130) and done.returncode == 6
     assert "--keep-going" not in done.stderr
+
+
+def test_a_run_can_be_stopped_while_its_files_are_searched(folder):
+    """The search stands still, as over a file system that does not answer; one SIGINT ends the run."""
+    (folder / "long.lst").write_text(f"{folder}/many.h5\n" * 3000)
+    words = ["-i", folder / "long.lst", "-g", folder / "x.geom", *WORDS]
+    with Running(folder, *words) as running:
+        searcher = eventually(lambda: next(filter(is_searcher, descendants(running.process.pid)), None))
+        os.kill(searcher, signal.SIGSTOP)
+        eventually(lambda: "Kernels ready" in running.log.read_text())
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(120) == 0
+        assert not is_running(searcher)
+        assert "Stopping" in running.log.read_text()
+
+
+def is_searcher(pid):
+    try:
+        return b"frame_search" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 class Pushed(threading.Thread):

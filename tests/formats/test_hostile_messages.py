@@ -195,7 +195,7 @@ def hdf5_bytes():
         layout[:] = h5py.VirtualSource("elsewhere.h5", "d", (6, 8))
         file.create_virtual_dataset("virtual", layout)
         file["claim"] = h5py.Empty("f4")
-        file.create_dataset("vast", (1 << 20, 1 << 20), np.uint16, chunks=(64, 64))
+        file.create_dataset("vast", (1 << 20, 1 << 20), np.uint16, chunks=(64, 64))[:64, :64] = 1
         file["loop"] = h5py.SoftLink("/loop")
     return buffer.getvalue()
 

@@ -58,7 +58,7 @@ class OpenFile:
 
     def dataset(self, path: str) -> h5py.Dataset:
         """Find a dataset; raises `MismatchError`."""
-        return find_dataset(self.file, path, self.name, guard=self._guard)
+        return find_dataset(self.file, path, self.name, guard=self._guard, only_inside=self.in_memory)
 
     def read(self, dataset: h5py.Dataset, place: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read a part of one of its datasets; valid until the decompressor's next frame begins."""

@@ -61,23 +61,25 @@ def reading(what: str, error_type: type[FrameError] = FileError) -> Iterator[Non
         raise error_type(f"{what} cannot be read: {_first_line(error)}") from None
 
 
-def find_dataset(file: h5py.File, path: str, name: str, *, guard: HeapGuard | None = None) -> h5py.Dataset:
+def find_dataset(
+    file: h5py.File, path: str, name: str, *, guard: HeapGuard | None = None, only_inside: bool = False
+) -> h5py.Dataset:
     """Find a dataset; raises `MismatchError`.
 
-    `guard` looks before what the library will read.  Without one the file is a message, which is guarded in itself,
-    and whatever leads out of it is refused: external links, virtual datasets, external storage.
+    `guard` looks first at what the library will read; a message is guarded in itself.  `only_inside` refuses
+    whatever leads out of the file: external links, virtual datasets, external storage.
     """
     with reading(f"{name}: {path}"):
-        if guard is None:
+        if only_inside:
             _refuse_ways_out(file, path)
-        else:
+        if guard is not None:
             guard.check(path)
         found = file.get(path) if path.strip("/") else None
         if found is None:
             raise MismatchError(f"{name} has no dataset {path}")
         if not isinstance(found, h5py.Dataset):
             raise MismatchError(f"{name}: {path} is a group, expected a dataset")
-        if guard is None and (found.is_virtual or found.external):
+        if only_inside and (found.is_virtual or found.external):
             raise MismatchError(f"{name}: {path} takes its data from other files, which streamed files may not")
         if found.shape is None:
             raise MismatchError(f"{name}: {path} is empty")

@@ -24,7 +24,7 @@ class MapReader:
     def __init__(self, file: h5py.File, name: str, guard: HeapGuard | None, presence: Presence) -> None:
         """Take an open file, its name, what looks at it before, and what knows what was written of it.
 
-        `guard` is None for a message, see `find_dataset`.
+        `guard` is None for a message, which may use nothing but itself.
         """
         self._file = file
         self._name = name
@@ -49,7 +49,7 @@ class MapReader:
         key = (full, panel.name)
         if key in self._shared:
             return self._shared[key], True
-        dataset = find_dataset(self._file, full, self._name, guard=self._guard)
+        dataset = find_dataset(self._file, full, self._name, guard=self._guard, only_inside=self._guard is None)
         dims = _map_axes(panel.dims, dataset.shape)
         place, is_shared = replace(panel, dims=dims), "%" not in dims and "%" not in path
         name = f"{what} {full} of {self._name}"

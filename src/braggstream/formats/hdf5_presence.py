@@ -6,6 +6,7 @@ datasets.  What a virtual dataset maps to no source at all is a gap between modu
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,12 @@ from braggstream.formats.hdf5_chunks import (
     touched,
 )
 from braggstream.formats.hdf5_files import find_dataset, open_hdf5
-from braggstream.formats.hdf5_guard import HeapGuard
 from braggstream.formats.hdf5_links import linked_file
 from braggstream.formats.hdf5_virtual import Bounds, SourcePart, VirtualMap
 from braggstream.model.errors import FileError, FrameError, MismatchError
 
-MAX_SOURCES = 8
-"""Files of sources that are kept open."""
+MAX_SOURCES = 64
+"""Files of sources that are kept open: a frame of many modules takes from as many."""
 MAX_DEPTH = 8
 """A virtual dataset may take from others so often."""
 
@@ -68,6 +68,8 @@ class Presence:
         self._written: dict[tuple[object, ...], set[tuple[int, ...]]] = {}
         self._maps: dict[tuple[object, ...], VirtualMap] = {}
         self._opened: OrderedDict[str, _SourceFile] = OrderedDict()
+        self._complete: dict[_SourceName, tuple[int, ...]] = {}
+        """Shapes of the sources of which all is there; they are not opened any more."""
 
     def require(self, dataset: h5py.Dataset, place: Place) -> None:
         """Raise `FileError` where a part of a dataset was never written, or its source is missing."""
@@ -82,6 +84,10 @@ class Presence:
             if dataset.chunks is None:
                 raise FileError(f"{file_of(dataset)}: {dataset.name} was never written")
             self._require_chunks(dataset, bounds)
+
+    def is_complete(self, dataset: h5py.Dataset) -> bool:
+        """Whether all of a dataset was written, and lies in its own file."""
+        return not dataset.is_virtual and not dataset.external and self._is_whole(dataset)
 
     def close(self) -> None:
         """Close the files of sources."""
@@ -120,14 +126,19 @@ class Presence:
 
     def _require_part(self, owner: str, part: SourcePart) -> None:
         name = owner if part.file == "." else linked_file(owner, part.file)
+        source = _SourceName(name, part.path, _inode(name))
+        if source in self._complete and _holds(self._complete[source], part):
+            return
         is_fresh = name not in self._opened
         try:
-            self._source(name).require(part)
+            shape = self._source(name).require(part)
         except FrameError:
             if is_fresh:
                 raise
             self._opened.pop(name).close()  # It may have grown since it was opened.
-            self._source(name).require(part)
+            shape = self._source(name).require(part)
+        if shape is not None:
+            self._complete[source] = shape
 
     def _source(self, name: str) -> "_SourceFile":
         if name not in self._opened:
@@ -145,25 +156,48 @@ class _SourceFile:
 
     def __init__(self, name: str, depth: int) -> None:
         self._name = name
-        self._guard = HeapGuard(name)
         self._file = open_hdf5(name)
         self._presence = Presence(depth)
 
-    def require(self, part: SourcePart) -> None:
-        """Raise `FrameError` where a part of the source is not there."""
-        dataset = find_dataset(self._file, part.path, self._name, guard=self._guard)
-        bounds, shape = part.bounds(dataset.shape), dataset.shape
-        if bounds is None:
-            return
-        if len(shape) != len(bounds) or any(stop > length for (_, stop), length in zip(bounds, shape, strict=True)):
+    def require(self, part: SourcePart) -> tuple[int, ...] | None:
+        """Raise `FrameError` where a part of the source is not there; gives its shape where all of it is."""
+        dataset = find_dataset(self._file, part.path, self._name)
+        shape: tuple[int, ...] = dataset.shape
+        if not _holds(shape, part):
             raise FileError(f"{self._name}: {part.path} has the shape {shape}, which is too small")
-        self._presence.require(dataset, [slice(start, stop) for start, stop in bounds])
+        bounds = part.bounds(shape)
+        if bounds is not None:
+            self._presence.require(dataset, [slice(start, stop) for start, stop in bounds])
+        return shape if self._presence.is_complete(dataset) else None
 
     def close(self) -> None:
         """Close it, and what it takes from."""
         self._presence.close()
-        self._guard.close()
         self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceName:
+    """A source, and which file had its name."""
+
+    file: str
+    path: str
+    inode: int
+
+
+def _holds(shape: tuple[int, ...], part: SourcePart) -> bool:
+    """Whether a source of this shape has a part, as far as that can be told."""
+    bounds = part.bounds(shape)
+    return bounds is None or (
+        len(shape) == len(bounds) and all(stop <= length for (_, stop), length in zip(bounds, shape, strict=True))
+    )
+
+
+def _inode(name: str) -> int:
+    try:
+        return Path(name).stat().st_ino
+    except OSError:
+        return 0
 
 
 def _require_external(dataset: h5py.Dataset) -> None:

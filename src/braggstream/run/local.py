@@ -237,7 +237,7 @@ def _open_intake(
             left_out=None if socket.is_asking else LeftOut(report.say, needs_image=needs_image),
         )
     frames = open_frames(source, setup.geometry, run.serial_start)
-    return FileIntake(frames, frames.close)
+    return FileIntake(frames, getattr(frames, "close", None))
 
 
 def _asapo_intake(
