@@ -15,6 +15,7 @@ from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5_maps import SIGNATURE
 from braggstream.formats.observation_files import load_observations
 from braggstream.formats.reflection_file import read_reflections
+from braggstream.formats.replaced_file import replacing
 from braggstream.formats.shell_table import ShellTable
 from braggstream.formats.stream_header import stream_header
 from braggstream.formats.stream_read import StreamFile, read_stream
@@ -266,7 +267,7 @@ def write_stream(
     Parameters
     ----------
     path
-        The file; what it held is gone.
+        The file; what it held is kept as `NAME.previous`, and stays where it is as long as this is not over.
     geometry, cell
         Written into its header.
     results
@@ -274,7 +275,7 @@ def write_stream(
     """
     output = OutputSettings(stream_file=str(path), command_line=("braggstream.write_stream",), indexing_words="")
     n_chunks = 0
-    with Path(path).open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         file.write(stream_header(geometry.text, output, cell))
         for result in results:
             file.write(format_chunk(result, geometry, output))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.replaced_file import replacing
 from braggstream.kernels.layout import CORNER, FS, SS
 from braggstream.model.detector import Detector
 from braggstream.model.errors import MissingExtraError
@@ -63,7 +64,9 @@ def draw_frame(frame: Frame, result: FrameResult, path: str | Path) -> None:
     axes.set_title(_title(result), fontsize=10)
     if len(result.peaks) or result.crystals:
         axes.legend(loc="upper right", fontsize=8, framealpha=0.9)
-    figure.savefig(path)
+    target = Path(path)
+    with replacing(target if target.suffix else target.with_suffix(".png")) as part:
+        figure.savefig(part)
 
 
 def assemble(frame: Frame) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:

@@ -9,6 +9,7 @@ from typing import NoReturn
 from braggstream.cli.notices import say
 from braggstream.formats.dectris import SeriesMessage, kind_of, read_series_message
 from braggstream.formats.dectris_geometry import geometry_text
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.model.errors import DecodeError, UserError
 from braggstream.model.settings import FrameSettings, RunSettings, ZmqSourceSettings
 from braggstream.run.begun_source import open_socket, wait_for_start
@@ -32,10 +33,7 @@ def run(words: Sequence[str]) -> int:
     if options.output is None:
         sys.stdout.write(text)
         return 0
-    try:
-        Path(options.output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror}", path=options.output) from None
+    write_text_result(options.output, text)
     print(f"{options.output}: made from the start message of series {start.series}")
     return 0
 

@@ -9,6 +9,7 @@ from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5 import expand_file
+from braggstream.formats.replaced_file import check_has_content, replacing
 from braggstream.model.errors import FileError, UserError
 from braggstream.model.geometry import Geometry
 from braggstream.sources.files import list_lines
@@ -36,9 +37,13 @@ def run(words: Sequence[str]) -> int:
     geometry = read_geometry(chosen["geometry"])
     names = [line.strip() for line in list_lines(chosen["input"]) if line.strip()]
     try:
-        with Path(chosen["output"]).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with (
+            replacing(chosen["output"]) as part,
+            part.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+        ):
             for name in names:
                 _list_file(name, geometry, file)
+            check_has_content(chosen["output"], file.tell(), "frames")
     except OSError as error:
         raise UserError(f"cannot write the list: {error.strerror or error}", path=chosen["output"]) from None
     return 0
