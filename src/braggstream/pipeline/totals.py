@@ -34,10 +34,17 @@ class SenderNumbers:
 
     highest: int | None = None
     n_lost: int = 0
+    before: int | None = None
+    """The highest number that an earlier session has recorded, where this one goes on with its file."""
+    n_between: int = 0
+    """Numbers between that one and the lowest of this session."""
     _missing: set[int] = field(default_factory=set)
 
     def see(self, number: int) -> None:
         """Take note of a frame's number."""
+        if self.before is not None and 0 < number - self.before < MAX_GAP:
+            between = number - self.before - 1
+            self.n_between = between if self.highest is None else min(between, self.n_between)
         if self.highest is None or not -MEMORY < number - self.highest < MAX_GAP:
             self._missing.clear()
             self.highest = number
@@ -66,6 +73,8 @@ class Ledger:
     n_indexable: int = 0
     n_crystals: int = 0
     n_replaced_workers: int = 0
+    n_taken_back: int = 0
+    """Frames whose chunks were written and are gone, because something else cut the file short; also failed."""
     failed: Counter[str] = field(default_factory=Counter)
     """Frames without a chunk, by reason."""
     complaints: dict[str, list[str]] = field(default_factory=dict)
@@ -82,7 +91,7 @@ class Ledger:
     @property
     def n_processed(self) -> int:
         """Frames that went through the recipe, hit or not."""
-        return self.n_written + self.n_skipped
+        return self.n_written + self.n_skipped + self.n_taken_back
 
     @property
     def n_failed(self) -> int:
@@ -92,7 +101,7 @@ class Ledger:
     @property
     def n_in_flight(self) -> int:
         """Frames received and in no other row yet."""
-        return self.n_received - self.n_processed - self.n_failed - self.n_sampled_out
+        return self.n_received - self.n_written - self.n_skipped - self.n_failed - self.n_sampled_out
 
     @property
     def n_sent(self) -> int | None:
@@ -139,6 +148,14 @@ class Ledger:
         self.n_hits += outcome.is_hit
         self.n_indexable += outcome.n_crystals > 0
         self.n_crystals += outcome.n_crystals
+
+    def take_back(self, n_frames: int, path: str) -> None:
+        """Count frames as failed whose chunks are not in the stream file any more."""
+        self.n_written -= n_frames
+        self.n_taken_back += n_frames
+        self.failed["output"] += n_frames
+        complaint = f"{path}: {n_frames} chunks were taken out by something else"
+        self.complaints.setdefault("output", []).append(complaint)
 
     def _fail(self, outcome: FrameOutcome) -> None:
         self._n_unnumbered += outcome.sender_number is None
