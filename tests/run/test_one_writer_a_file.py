@@ -220,6 +220,31 @@ def test_what_was_cut_out_is_counted(tmp_path, opened, said, length, left, n_los
                     "are gone; going on."]  # fmt: skip
 
 
+def test_a_file_that_is_overwritten_in_place_is_begun_anew(tmp_path, opened, said):
+    """As `cp` does it: the same file, emptied and filled with something longer."""
+    path = tmp_path / "file"
+    file = opened()
+    file.write(b"one\n")
+    path.write_bytes(b"something else, and longer\n")
+    file.write(b"two\n")
+    assert path.read_bytes() == b"head\ntwo\n" and file.take_lost() == 1
+    assert (tmp_path / "file.previous").read_bytes() == b"something else, and longer\n"
+    assert "was replaced by something else; 1 pieces that this run had written are gone" in said[-1]
+
+
+def test_what_something_else_adds_stays(tmp_path, opened, said):
+    path = tmp_path / "file"
+    file = opened()
+    file.write(b"one\n")
+    with path.open("ab") as other:
+        other.write(b"from elsewhere\n")
+    for _ in range(2):
+        file.write(b"two\n")
+    file.conclude()
+    assert path.read_bytes() == b"head\none\nfrom elsewhere\ntwo\ntwo\n" and file.take_lost() == 0
+    assert said == [f"{path}: something else writes to this file, too; going on behind that."]
+
+
 def test_a_name_that_became_another_runs_is_left_alone(tmp_path, opened):
     first = opened()
     first.write(b"one\n")

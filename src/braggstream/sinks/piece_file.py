@@ -18,6 +18,8 @@ from braggstream.model.errors import UserError
 from braggstream.sinks.file_lock import is_under, open_locked
 from braggstream.sinks.placed_files import copy_all, placed_anew, put_back, write_all
 
+WITNESS_BYTES = 64
+"""By its last bytes it is seen whether a file that has grown is the same still."""
 LOOK_S = 1.0
 """The name is looked at so often; whether the file still has one, and its size, with each piece."""
 
@@ -32,8 +34,8 @@ class PieceForm:
     """Whether a file holds more than its head: one that does not is nothing to keep."""
     whole_length: Callable[[BinaryIO], int] = lambda file: file.seek(0, os.SEEK_END)
     """Length up to the end of the last whole piece [bytes]; raises `UserError` where nothing can be added."""
-    n_pieces: Callable[[BinaryIO, int, int], int] = lambda _file, _begin, _end: 0
-    """Number of whole pieces between two places [bytes]."""
+    n_pieces: Callable[[BinaryIO, int, int], int] | None = None
+    """Number of whole pieces between two places [bytes], where they can be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class PieceFile:
         """Whether there was nothing, or nothing to keep, under the name."""
         self._base = self._length = 0
         self._next_look = 0.0
+        self._witness = b""
         self._n_losses = 0
         self._n_pieces = self._n_lost = 0
         self.standing: Standing | None = None
@@ -137,6 +140,9 @@ class PieceFile:
             if error.errno != errno.ESTALE:  # What NFS says of a file that another machine has removed.
                 raise
             self._mend(is_cut=True, is_there=False, is_gone=True)
+            return
+        if found.st_size > self._length:
+            self._heed_growth(found.st_size)
             return
         is_cut = found.st_size < self._length
         if found.st_nlink and not is_cut and now < self._next_look and not at_name:
@@ -231,6 +237,7 @@ class PieceFile:
             if earlier is not None:
                 os.close(earlier)
         self._adopt(descriptor)
+        self._witness = piece[-WITNESS_BYTES:]
         self._base, self._waits = len(self._form.head), False
         self._begun()
 
@@ -254,6 +261,7 @@ class PieceFile:
             error.filename = self._name
             raise
         self._length = size + len(piece)
+        self._witness = piece[-WITNESS_BYTES:]
         if self.standing is not None:
             self._stand()
 
@@ -283,7 +291,16 @@ class PieceFile:
 
     # ---- mending -------------------------------------------------------------------------------------------
 
-    def _mend(self, *, is_cut: bool, is_there: bool, is_gone: bool = False) -> None:
+    def _heed_growth(self, size: int) -> None:
+        """Go on behind what something else has added; where it has overwritten the file, begin anew."""
+        if os.pread(self._descriptor, len(self._witness), self._length - len(self._witness)) != self._witness:
+            self._mend(is_cut=True, is_there=False, is_gone=True, is_foreign=True)
+            return
+        self._say(f"{self._name}: something else writes to this file, too; going on behind that.")
+        self._length = size
+        self._stand()
+
+    def _mend(self, *, is_cut: bool, is_there: bool, is_gone: bool = False, is_foreign: bool = False) -> None:
         """Make the file whole, as far as there is something left of it, and have it under its name; say so."""
         n_before, n_losses, told = self._n_lost, self._n_losses, "cut short"
         try:
@@ -292,12 +309,14 @@ class PieceFile:
             elif is_cut:
                 self._cut_to_whole()
             if not is_there:
-                told = self._put_back()
+                told = self._put_back(is_foreign=is_foreign)
         except OSError as error:
             error.filename = self._name
             raise
         n_lost = self._n_lost - n_before
         what = f"{n_lost} pieces that this run had written are gone" if n_lost else "nothing of this run is gone"
+        if self._form.n_pieces is None:
+            what = "what is left of it stays"
         if n_losses == self._n_losses:
             what = "it is written anew, whole"
         self._say(f"{self._name} was {told} by something else; {what}; going on.")
@@ -307,12 +326,13 @@ class PieceFile:
         with self._reading() as file:
             size = file.seek(0, os.SEEK_END)
             kept = self._whole_length(file) if size > len(self._form.head) else 0
-            n_left = self._form.n_pieces(file, min(self._base, kept), kept)
+            count = self._form.n_pieces
+            n_left = self._n_pieces if count is None else count(file, min(self._base, kept), kept)
         os.ftruncate(self._descriptor, kept)
         self._n_lost += max(0, self._n_pieces - n_left)
         self._n_pieces = min(self._n_pieces, n_left)
         self._n_losses += 1
-        self._length = kept
+        self._length, self._witness = kept, b""
         if not kept:
             self._put(self._form.head)
             self._base = self._length
@@ -324,6 +344,7 @@ class PieceFile:
         self._n_lost, self._n_pieces = self._n_lost + self._n_pieces, 0
         self._n_losses += 1
         self._base = self._length = 0
+        self._witness = b""
 
     def _whole_length(self, file: BinaryIO) -> int:
         """Give the length up to the last whole piece, 0 where so much is gone that nothing can be added."""
@@ -332,18 +353,19 @@ class PieceFile:
         except UserError:
             return 0
 
-    def _put_back(self) -> str:
+    def _put_back(self, *, is_foreign: bool) -> str:
         """Copy what was written into a new file under the name; what stands there meanwhile is kept."""
         assert self._place is not None
         other = self._claim()
         try:
-            descriptor = put_back(self._place, self._fill, is_taken=other is not None, say=self._say)
+            is_taken = is_foreign or other is not None
+            descriptor = put_back(self._place, self._fill, is_taken=is_taken, say=self._say)
         finally:
             if other is not None:
                 os.close(other)
         self._adopt(descriptor)
         self._base = self._base or len(self._form.head)
-        return "removed" if other is None else "replaced"
+        return "replaced" if is_taken else "removed"
 
     def _fill(self, descriptor: int) -> None:
         if self._length:
