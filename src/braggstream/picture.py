@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.replaced_file import replacing
 from braggstream.kernels.layout import CORNER, FS, SS
 from braggstream.model.detector import Detector
 from braggstream.model.errors import MissingExtraError, UserError
@@ -31,8 +32,10 @@ class Picture:
 
     def save(self, path: str | Path) -> None:
         """Write it to a file, of the format that its suffix tells; raises `UserError`."""
+        target = Path(path)
         try:
-            self.figure.savefig(path)
+            with replacing(target if target.suffix else target.with_suffix(".png")) as part:
+                self.figure.savefig(part)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot write the picture: {error}", path=path) from None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.replaced_file import replacing
 from braggstream.model.errors import MissingExtraError, UserError
 
 FloatArray = NDArray[np.float64]
@@ -37,7 +38,8 @@ def new_figure(width: float, height: float) -> Any:
 def save_png(figure: Any, path: str | Path) -> None:
     """Write a figure as PNG; raises `UserError`."""
     try:
-        figure.savefig(str(path), format="png")
+        with replacing(path) as part:
+            figure.savefig(str(part), format="png")
     except OSError as error:
         raise UserError(f"cannot write the picture: {error.strerror or error}", path=path) from None
 

@@ -105,7 +105,10 @@ def test_switches_of_the_output(still_set, tmp_path):
     assert all(len(chunk.peaks) == 0 and chunk.crystals[0].reflections is None for chunk in chunks)
     again = indexamajig(*words, "-o", stream, "--append", "--cell-parameters-only", "--indexing=none")
     assert again.returncode == 0, again.stderr
-    assert len(list(read_stream(stream))) == len(chunks) + 12
+    # The hits are in the file already: only the others are done.
+    assert counts(again.stderr) == (12 - len(chunks), 12 - len(chunks), 0, 0)
+    names = [(chunk.identity.filename, chunk.identity.event) for chunk in read_stream(stream)]
+    assert len(names) == len(set(names)) == 12
     assert stream.read_text().count("CrystFEL stream format 2.3") == 1
 
 

@@ -110,8 +110,11 @@ def test_a_stream_is_continued_after_a_tear(small, tmp_path):
     sink.close()
     assert path.read_bytes() == content
     fresh = StreamFileSink(OutputSettings(stream_file=str(path)), b"header\n")
+    assert path.read_bytes() == content
+    fresh.write(b"chunk\n")
     fresh.close()
-    assert path.read_bytes() == b"header\n"
+    assert path.read_bytes() == b"header\nchunk\n"
+    assert path.with_name("t.stream.previous").read_bytes() == content
 
 
 @pytest.mark.golden

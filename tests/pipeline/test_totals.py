@@ -200,7 +200,8 @@ def test_summary_file_is_replaced_whole(tmp_path):
     write_json_summary(str(path), {"é": 1})
     assert json.loads(path.read_text()) == {"é": 1}
     assert path.stat().st_mode & 0o444
-    assert list(tmp_path.iterdir()) == [path]
+    kept = tmp_path / "summary.json.previous"
+    assert sorted(tmp_path.iterdir()) == [path, kept] and kept.read_text() == "old"
 
 
 def test_summary_file_that_cannot_be_written(tmp_path):

@@ -1,8 +1,7 @@
 """`ambigator`: resolve an indexing ambiguity of the crystals of a stream file."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from braggstream import __version__
 from braggstream.cli.notices import say
 from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.formats.stream_columns import read_observations
 from braggstream.formats.stream_reindex import reindex_stream
 from braggstream.formats.text_file import read_text_file
@@ -74,9 +74,9 @@ def run(words: Sequence[str]) -> int:
     found = resolve_ambiguity(data, rng, n_passes=chosen["iterations"], start=start)
     _tell(found, is_started=start is not None)
     if chosen["fg_graph"] is not None:
-        _write_lines(chosen["fg_graph"], _graph_lines(found))
+        write_text_result(chosen["fg_graph"], (f"{line}\n" for line in _graph_lines(found)))
     if chosen["end_assignments"] is not None:
-        _write_lines(chosen["end_assignments"], (f"{label:d}" for label in found.labels.tolist()))
+        write_text_result(chosen["end_assignments"], (f"{label:d}\n" for label in found.labels.tolist()))
     if chosen["output"] is not None and operator is not None:
         audit = (f"Re-indexed by ambigator 0.12.0 (Braggstream {__version__})", f"ambigator {' '.join(words)}")
         crystals = zip(np.concatenate(axes), found.labels.tolist(), strict=True)
@@ -188,10 +188,3 @@ def _graph_lines(found: Resolution) -> Iterator[str]:
     for f, g in found.passes:
         for pair in zip(f.tolist(), g.tolist(), strict=True):
             yield "{:5.3f} {:5.3f}".format(*pair)
-
-
-def _write_lines(path: str, lines: Iterable[str]) -> None:
-    try:
-        Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None

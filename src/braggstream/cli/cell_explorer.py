@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.cell import write_cell
 from braggstream.formats.cell_lattice import CellError, check_cell
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.formats.stream_columns import read_observations
 from braggstream.model.cell import CENTRINGS, HAS_UNIQUE_AXIS, LATTICE_TYPES, LatticeType, UnitCell
 from braggstream.model.errors import UserError
@@ -139,17 +139,17 @@ def _write_files(
     """Write what was asked for."""
     if chosen["json"] is not None:
         about = {"n_cells": n_all, "cells": [_record(each, n_all) for each in found]}
-        _write(chosen["json"], json.dumps(about, indent=2) + "\n")
+        write_text_result(chosen["json"], json.dumps(about, indent=2) + "\n")
     if chosen["data"] is not None:
         histograms = (cell_histogram(sample, kept, name, chosen["bins"]) for name in PARAMETERS)
-        _write(chosen["data"], "\n".join(_data_lines(histograms)) + "\n")
+        write_text_result(chosen["data"], "\n".join(_data_lines(histograms)) + "\n")
     if chosen["png"] is not None:
         from braggstream.plots import cell_figure, save_png
 
         named = [(f"{each.cell.lattice_type} {each.cell.centring}", each.parameters) for each in found]
         save_png(cell_figure(named or [("all", sample.parameters[kept])]), chosen["png"])
     if chosen["output"] is not None:
-        _write(chosen["output"], write_cell(_chosen_cell(chosen, found), decimals=DECIMALS))
+        write_text_result(chosen["output"], write_cell(_chosen_cell(chosen, found), decimals=DECIMALS))
         say(f"Unit cell file: {chosen['output']}")
 
 
@@ -190,10 +190,3 @@ def _data_lines(histograms: Iterable[CellHistogram]) -> Iterator[str]:
         for centring in DATA_ORDER:
             yield f"{centring}: {','.join(map(str, each.counts[centring].tolist()))}"
         yield f"Excluded: {','.join(map(str, each.excluded.tolist()))}"
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None

@@ -23,9 +23,9 @@ from braggstream import __version__
 from braggstream.cli.option import Option
 from braggstream.cli.option_parser import Groups, check_value, given, parse_options
 from braggstream.cli.option_table import GROUPS
+from braggstream.formats.replaced_file import replace_file
 from braggstream.model.errors import UserError
 from braggstream.model.near_names import near_names
-from braggstream.sinks.replaced_file import replace_file
 
 MAX_BYTES = 1 << 20
 OWN = ("config", "write_config")

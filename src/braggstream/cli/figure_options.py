@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from braggstream.cli.option import Option, option
 from braggstream.formats.reflection_file import read_reflections
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.model.errors import UserError
 from braggstream.model.reflection_list import ReflectionList
 from braggstream.steps.merging.selection import Selection
@@ -65,10 +65,7 @@ def read_list(path: str) -> ReflectionList:
 
 def write_table(path: str, lines: Iterable[str]) -> None:
     """Write the table of shells."""
-    try:
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write the table: {error.strerror or error}", path=path) from None
+    write_text_result(path, "\n".join(lines) + "\n", complaint="cannot write the table")
 
 
 def _inverse_d(inverse_m: float | None, angstrom: float | None) -> float | None:

@@ -9,6 +9,7 @@ from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.notices import say
 from braggstream.formats.dectris import kind_of, read_series_message
 from braggstream.formats.dectris_geometry import geometry_text
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.formats.series_message import SeriesMessage
 from braggstream.model.errors import DecodeError, UserError
 from braggstream.model.settings import FrameSettings, RunSettings, ZmqSourceSettings
@@ -25,10 +26,7 @@ def run(words: Sequence[str]) -> int:
     if options.output is None:
         sys.stdout.write(text)
         return 0
-    try:
-        Path(options.output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror}", path=options.output) from None
+    write_text_result(options.output, text)
     print(f"{options.output}: made from the start message of series {start.series}")
     return 0
 

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from braggstream.formats.replaced_file import replace_file
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.finite import finite_or_none
 from braggstream.model.settings import IndexingSettings, IntegrationSettings, PeakSettings, Settings
-from braggstream.sinks.replaced_file import replace_file
 
 PER_METRE = 1e10
 """Å⁻¹ in m⁻¹."""

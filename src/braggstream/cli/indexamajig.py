@@ -66,17 +66,15 @@ def run(words: Sequence[str]) -> int:
             say(notice)
         say(*overview(session.geometry, session.settings))
         say(*cell_lines(session.settings.indexing))
-        if options["harvest_file"] is not None:
-            write_harvest(options, session.settings)
-        record = Provenance(words, options)
-        record.begin()
+        harvest = None if options["harvest_file"] is None else lambda: write_harvest(options, session.settings)
+        record = Provenance(words, options, begun=harvest)
         status = run_session(
             session.geometry,
             session.settings,
             session.source,
             session.output,
             session.run,
-            tell_summary=record.take_summary,
+            record=record,
         )
     except BraggstreamError as error:
         say(f"indexamajig: {error}")

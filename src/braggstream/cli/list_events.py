@@ -10,6 +10,7 @@ from braggstream.cli.option import option
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.geom import read_geometry
 from braggstream.formats.hdf5_places import FramelessPlace
+from braggstream.formats.replaced_file import check_has_content, replacing
 from braggstream.model.errors import UserError
 from braggstream.sources.files import list_lines
 from braggstream.sources.frame_search import FrameSearch
@@ -43,10 +44,12 @@ def run(words: Sequence[str]) -> int:
     try:
         with (
             closing(FrameSearch(geometry)) as search,
-            Path(chosen["output"]).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+            replacing(chosen["output"]) as part,
+            part.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
         ):
             for name in names:
                 n_frameless += _list_file(name, search, file)
+            check_has_content(chosen["output"], file.tell(), "frames")
     except OSError as error:
         raise UserError(f"cannot write the list: {error.strerror or error}", path=chosen["output"]) from None
     return int(n_frameless > 0)

@@ -38,7 +38,10 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         off("--no-image-data", "do not load pixels: every one counts as zero"),
         off("--no-mask-data", "do not load bad-pixel masks"),
-        off("--append", "go on at the end of an existing stream file (beyond CrystFEL)"),
+        off(
+            "--append",
+            "go on with an existing stream file, without the frames that it has (beyond CrystFEL)",
+        ),
         option(
             "--json-summary",
             "text",

@@ -25,6 +25,7 @@ def output_settings(
     options: dict[str, Any], words: Sequence[str], settings: Settings, *, secret: str = ""
 ) -> OutputSettings:
     """Understand what is written; raises `UserError`.  `secret` is to be left out of everything."""
+    _check_is_no_input(options)
     return OutputSettings(
         stream_file=options["output"],
         append=options["append"],
@@ -40,6 +41,14 @@ def output_settings(
         found_cell_file=_found_cell_file(options),
         audit_lines=_audit_lines(settings),
     )
+
+
+def _check_is_no_input(options: dict[str, Any]) -> None:
+    """Refuse a stream file that would take the place of something that the run reads."""
+    for name in ("geometry", "pdb", "input", "config"):
+        path = options[name]
+        if path and options["output"] and Path(path).resolve() == Path(options["output"]).resolve():
+            raise UserError(f"-o {options['output']} would overwrite {path}, which is read: give another name")
 
 
 def _shown_words(words: Sequence[str], secret: str) -> list[str]:

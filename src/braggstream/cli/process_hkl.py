@@ -13,6 +13,7 @@ from braggstream.cli.notices import say
 from braggstream.cli.option import off, option, undo
 from braggstream.cli.option_parser import Program, parse_options
 from braggstream.formats.hkl import write_hkl
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.model.errors import UserError
 from braggstream.model.merge_settings import ChoiceSettings, CrystalRow, Merged, MergeSettings
 from braggstream.model.point_group import LACKS_AXIS, point_group
@@ -94,9 +95,9 @@ def run(words: Sequence[str]) -> int:
     found = _merge(paths, settings, chosen)
     merged = found.merged
     if settings.histogram_of is not None:
-        _write(HISTOGRAM_FILE, histogram_lines(merged.values, bins))
+        write_text_result(HISTOGRAM_FILE, _with_ends(histogram_lines(merged.values, bins)))
     if chosen["stat"] is not None:
-        _write(chosen["stat"], statistics_lines(merged.rows))
+        write_text_result(chosen["stat"], _with_ends(statistics_lines(merged.rows)))
     notes = notes_of(("process_hkl", *words), found.audit)
     write_hkl(chosen["output"], replace(merged.reflections, notes=notes))
     say(*_summary(merged, chosen["output"]))
@@ -219,9 +220,5 @@ def _summary(merged: Merged, output: str) -> Iterator[str]:
         yield "Warning: no crystal was merged"
 
 
-def _write(path: str, lines: Iterable[str]) -> None:
-    try:
-        with Path(path).open("w", encoding="utf-8", errors="surrogateescape") as file:
-            file.writelines(f"{line}\n" for line in lines)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None
+def _with_ends(lines: Iterable[str]) -> Iterator[str]:
+    return (f"{line}\n" for line in lines)

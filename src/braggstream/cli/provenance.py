@@ -16,9 +16,9 @@ from typing import Any
 from braggstream import __version__
 from braggstream.cli.config_file import is_secret, without_secrets
 from braggstream.cli.option_table import GROUPS
-from braggstream.sinks.replaced_file import replace_file
+from braggstream.formats.replaced_file import PREVIOUS, place_of, replace_file
+from braggstream.formats.run_records import SUFFIX, runs_in
 
-SUFFIX = ".provenance.json"
 LIBRARIES = (
     "numpy", "numba", "h5py", "hdf5plugin", "pyzmq", "msgspec", "numba-cuda", "gemmi", "cbor2", "fabio", "tifffile",
     "seedee", "asapo-consumer", "asapo-producer", "pyarrow",
@@ -28,12 +28,18 @@ LIBRARIES = (
 class Provenance:
     """The record of one run, after those of the runs that wrote the same stream file before."""
 
-    def __init__(self, words: Sequence[str], options: Mapping[str, Any]) -> None:
-        """Take what is known before the run."""
+    def __init__(
+        self, words: Sequence[str], options: Mapping[str, Any], *, begun: Callable[[], None] | None = None
+    ) -> None:
+        """Take what is known before the run; `begun` is called with `begin`, for what else tells of the run."""
+        self._also = begun
         self._stream_file = options["output"]
         self._path = self._stream_file + SUFFIX
-        self._earlier = _runs_in(self._path) if options["append"] else []
+        self._goes_on = bool(options["append"])
+        self._earlier: list[Any] = []
         self._is_kept = not _is_device(self._stream_file)
+        self._is_begun = False
+        self._found = _identity(self._stream_file)
         self._record: dict[str, Any] = {
             "started": _now(),
             "ended": None,
@@ -48,13 +54,20 @@ class Provenance:
         }
 
     def begin(self) -> None:
-        """Write what is known before the run: a run that is killed leaves that, without an end.
+        """Write what is known before the end: a run that is killed leaves that, without an end.
 
-        Where that cannot be written the stream file cannot either, most of the time, which is told by others; `end`
-        tells the rest.
+        The record of an earlier stream file stays beside that one.  Where a record cannot be written, the
+        stream file cannot either, most of the time, which is told by others; `end` tells the rest.
         """
+        self._is_begun = True
+        if self._goes_on:
+            self._earlier = runs_in(self._path)
         with suppress(OSError):
+            if self._is_kept and not self._goes_on:
+                self._keep_earlier()
             self._write()
+        if self._also is not None:
+            self._also()
 
     def take_summary(self, summary: Mapping[str, Any]) -> None:
         """Take the ledger and the totals."""
@@ -62,6 +75,8 @@ class Provenance:
 
     def end(self, exit_status: int, say: Callable[[str], None]) -> None:
         """Write all of it; `say` is told where that is not possible."""
+        if not self._is_begun:
+            return  # The stream file is that of an earlier run, and so is the record.
         self._record |= {"ended": _now(), "exit_status": exit_status}
         try:
             self._write()
@@ -72,7 +87,13 @@ class Provenance:
     def _write(self) -> None:
         if self._is_kept:
             text = json.dumps({"runs": [*self._earlier, _plain(self._record)]}, indent=1)
-            replace_file(self._path, text + "\n")
+            replace_file(self._path, text + "\n", keeps=False)
+
+    def _keep_earlier(self) -> None:
+        """Put the record of the stream file that was there beside the name that it has now."""
+        kept = f"{self._stream_file}{PREVIOUS}"
+        if self._found is not None and _identity(kept) == self._found and Path(self._path).exists():
+            Path(self._path).replace(f"{kept}{SUFFIX}")
 
 
 def versions() -> dict[str, str]:
@@ -90,6 +111,7 @@ def host() -> dict[str, Any]:
     """Tell where the run takes place."""
     return {
         "name": platform.node(),
+        "process": os.getpid(),
         "system": platform.platform(),
         "processor": _processor_name(),
         "n_processors": len(os.sched_getaffinity(0)),
@@ -122,19 +144,18 @@ def _processor_name() -> str:
     )
 
 
-def _runs_in(path: str) -> list[Any]:
-    """Records of the runs before; a file that is none is no reason not to run."""
+def _identity(name: str) -> tuple[int, int] | None:
+    """Tell a file from others, whatever its name is; None where there is none."""
     try:
-        runs = json.loads(Path(path).read_text())["runs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return runs if isinstance(runs, list) else []
+        found = Path(name).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_device(name: str) -> bool:
     """Whether a stream file is none on a disk: there is no place beside a pipe."""
-    path = Path(name)
-    return path.exists() and not path.is_file()
+    return place_of(name) is None
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from braggstream.cli.option_parser import Program, parse_options
 from braggstream.cli.report_page import page_of
 from braggstream.formats.cell import read_cell
 from braggstream.formats.reflection_file import read_reflections
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.model.errors import UserError
 from braggstream.pipeline.data_summary import (
     MergedSummary,
@@ -63,11 +64,11 @@ def run(words: Sequence[str]) -> int:
     rows = table_one(stream, merged)
     title = chosen["title"] or Path(chosen["hkl"] or streams[0]).name
     sources = [*streams, *(chosen[name] for name in ("hkl", "pdb") if chosen[name] is not None)]
-    _write(chosen["output"], page_of(title, sources, rows, stream=stream, merged=merged))
+    write_text_result(chosen["output"], page_of(title, sources, rows, stream=stream, merged=merged))
     if chosen["text"] is not None:
-        _write(chosen["text"], text_of(rows))
+        write_text_result(chosen["text"], text_of(rows))
     if chosen["latex"] is not None:
-        _write(chosen["latex"], latex_of(rows))
+        write_text_result(chosen["latex"], latex_of(rows))
     say(*(merged.remarks if merged is not None else ()))
     print(text_of(rows), end="")
     print(f"Page: {chosen['output']}", file=sys.stderr)
@@ -103,10 +104,3 @@ def _half_names(chosen: dict[str, Any]) -> tuple[str, str] | None:
         return given[0], given[1]
     beside = (f"{chosen['hkl']}1", f"{chosen['hkl']}2")
     return beside if all(Path(name).exists() for name in beside) else None
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None

@@ -12,6 +12,7 @@ from braggstream.cli.simulate_options import number, parser, whole
 from braggstream.cli.simulate_stop import StopFlag, progress
 from braggstream.formats.cell import read_cell
 from braggstream.formats.geom import read_geometry
+from braggstream.formats.replaced_file import replace_file
 from braggstream.model.errors import UserError
 from braggstream.simulate.beamline import Beamline
 from braggstream.simulate.file_store import write_frames
@@ -172,7 +173,9 @@ def _copy_examples(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in EXAMPLES:
-            (folder / name).write_bytes(files("braggstream.simulate").joinpath("data", name).read_bytes())
+            content = files("braggstream.simulate").joinpath("data", name).read_bytes()
+            if not (folder / name).exists() or (folder / name).read_bytes() != content:
+                replace_file(folder / name, content)
             print(folder / name)
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", path=folder) from None

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from braggstream.cli.command_parser import CommandParser
 from braggstream.cli.notices import say
+from braggstream.formats.replaced_file import check_has_content, replacing
 from braggstream.formats.solutions import solution_lines
 from braggstream.formats.stream_read import read_stream
 from braggstream.model.errors import UserError
@@ -31,6 +31,7 @@ def run(words: Sequence[str]) -> int:
             file.write(solution_lines(frame))
             n_frames += bool(frame.crystals)
             n_crystals += len(frame.crystals)
+        check_has_content(chosen.output, n_crystals, "crystals")
     print(f"{n_crystals} crystals of {n_frames} frames", file=sys.stderr)
     return 0
 
@@ -41,7 +42,10 @@ def _opened(path: str) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        with Path(path).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with (
+            replacing(path) as part,
+            part.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+        ):
             yield file
     except OSError as error:
         raise UserError(f"cannot write the list: {error.strerror or error}", path=path) from None

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.observation_files import COLUMNAR_MAGIC
+from braggstream.formats.replaced_file import replacing
 from braggstream.model.cell import CENTRINGS, LATTICE_TYPES
 from braggstream.model.errors import MissingExtraError, UserError
 from braggstream.model.observations import COLUMNS, UNIQUE_AXES, CrystalTable, Observations, in_blocks
@@ -115,7 +116,7 @@ def write_columns(path: str | Path, blocks: Iterable[Observations], *, audit: st
     """
     n_crystals, schema = 0, None
     try:
-        with Path(path).open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             for block in blocks:
                 if schema is None:
                     schema = observation_schema(block.panel_names, audit)
@@ -128,6 +129,16 @@ def write_columns(path: str | Path, blocks: Iterable[Observations], *, audit: st
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None
     return n_crystals
+
+
+def is_without_batches(path: str | Path) -> bool:
+    """Whether a file is an Arrow stream without a single whole batch."""
+    pa = arrow()
+    try:
+        with pa.OSFile(str(path)) as file:
+            return next(iter(pa.ipc.open_stream(file)), None) is None
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def whole_length(path: str | Path, schema: Any) -> int:

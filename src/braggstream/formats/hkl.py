@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from braggstream.formats.compressed_file import open_bytes
+from braggstream.formats.replaced_file import check_has_content, write_text_result
 from braggstream.model.errors import UserError
 from braggstream.model.reflection_list import ReflectionList
 
@@ -63,10 +64,8 @@ def read_hkl(path: str | Path) -> ReflectionList:
 
 def write_hkl(path: str | Path, reflections: ReflectionList) -> None:
     """Write a reflection list; reflections that were never measured are left out."""
-    try:
-        Path(path).write_text(hkl_text(reflections), encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"cannot write the reflection list: {error.strerror or error}", path=path) from None
+    check_has_content(path, int((reflections.n_measured > 0).sum()), "reflections")
+    write_text_result(path, hkl_text(reflections), complaint="cannot write the reflection list")
 
 
 def hkl_text(reflections: ReflectionList) -> str:

@@ -6,8 +6,10 @@ with respect to local parameters follow beside their numbers from one, then its 
 respect to global parameters beside their labels.
 """
 
+import os
 from collections.abc import Iterator
 from struct import pack
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,18 @@ def pack_record(
     floats = np.concatenate([[0.0], numbers[kept]]).astype("<f4")
     integers = np.concatenate([[0], names[kept]]).astype("<i4")
     return pack("<i", 2 * len(floats)) + floats.tobytes() + integers.tobytes()
+
+
+def whole_length(file: BinaryIO) -> int:
+    """Measure a file up to the end of its last whole record [bytes]."""
+    size, at = file.seek(0, os.SEEK_END), 0
+    while size - at >= 4:
+        file.seek(at)
+        n = int.from_bytes(file.read(4), "little", signed=True)
+        if n < 2 or n % 2 or size - at - 4 < 4 * n:
+            break
+        at += 4 + 4 * n
+    return at
 
 
 def unpack_records(data: bytes) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream import __version__
+from braggstream.formats.replaced_file import check_has_content, replacing
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.point_group import PointGroup
@@ -123,6 +124,7 @@ def write_mtz(
         columns = np.column_stack([reflections.intensity, reflections.sigma])
         layout = (("I", "J"), ("SIGI", "Q"))
     mtz = empty_mtz(cell, symmetry, [("H", "H"), ("K", "H"), ("L", "H"), *layout])
+    check_has_content(path, len(hkl), "reflections")
     mtz.set_data(np.ascontiguousarray(np.column_stack([hkl, columns]), np.float32))
     save_mtz(mtz, path)
 
@@ -144,7 +146,8 @@ def empty_mtz(cell: UnitCell, symmetry: Any, columns: Sequence[tuple[str, str]])
 def save_mtz(mtz: Any, path: str | Path) -> None:
     """Write an MTZ file; raises `UserError`."""
     try:
-        mtz.write_to_file(str(path))
+        with replacing(path) as part:
+            mtz.write_to_file(str(part))
     except (OSError, RuntimeError) as error:
         raise UserError(f"cannot write the MTZ file: {_reason(error)}", path=path) from None
 

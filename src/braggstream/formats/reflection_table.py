@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from braggstream.formats.replaced_file import check_has_content, replacing
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.reflection_list import ReflectionList
@@ -15,8 +16,10 @@ from braggstream.model.tables import KEY, arrow_table, import_pyarrow
 def write_parquet(path: str | Path, reflections: ReflectionList, cell: UnitCell | None = None) -> None:
     """Write a list as Parquet; raises `UserError`."""
     pyarrow = import_pyarrow()
+    check_has_content(path, len(reflections), "reflections")
     try:
-        pyarrow.parquet.write_table(arrow_table(reflections, cell), str(path), compression="zstd")
+        with replacing(path) as part:
+            pyarrow.parquet.write_table(arrow_table(reflections, cell), str(part), compression="zstd")
     except OSError as error:
         raise UserError(f"cannot write the table: {error.strerror or error}", path=path) from None
 

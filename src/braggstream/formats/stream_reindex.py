@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.compressed_file import open_bytes
+from braggstream.formats.replaced_file import replacing
 from braggstream.formats.stream_header import (
     CHUNK_BEGIN,
     CRYSTAL_BEGIN,
@@ -72,15 +73,18 @@ def reindex_stream(
         raise UserError("the stream cannot be written over itself: give another name with -o", path=target)
     writer = _Writer(iter(crystals), operator)
     try:
-        with open_bytes(source) as file, Path(target).open("wb", buffering=BUFFER_BYTES) as out:
+        with open_bytes(source) as file, replacing(target) as part:
             lines = BufferedReader(cast(RawIOBase, file), BUFFER_BYTES)
-            out.writelines(writer.lines(_with_audit(lines, list(audit))))
+            with part.open("wb", buffering=BUFFER_BYTES) as out:
+                out.writelines(writer.lines(_with_audit(lines, list(audit))))
+            if not writer.has_found_all:
+                raise UserError(
+                    f"holds crystals that were not found again in {source}: it cannot be used", path=target
+                )
     except (OSError, EOFError) as error:
         raise UserError(
             f"cannot copy the stream: {getattr(error, 'strerror', None) or error}", path=target
         ) from None
-    if not writer.has_found_all:
-        raise UserError(f"holds crystals that were not found again in {source}: it cannot be used", path=target)
     return writer.n_reindexed
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggstream.formats.mtz import empty_mtz, save_mtz, with_isym
+from braggstream.formats.replaced_file import replacing
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.observations import Observations
@@ -78,6 +79,14 @@ def write_unmerged_parquet(path: str | Path, blocks: Iterable[Observations]) -> 
     Columns: `crystal` (from 0), `filename`, `event`, `h`, `k`, `l`, `I`, `SIGI`, `peak`, `background`, `fs`, `ss`,
     `panel`, and of the crystal `inverse_d` [Å⁻¹] by its own cell and `wavelength` [Å].
     """
+    try:
+        with replacing(path) as part:
+            return _write_rows(path, str(part), blocks)
+    except OSError as error:
+        raise UserError(f"cannot write the table: {error.strerror or error}", path=path) from None
+
+
+def _write_rows(path: str | Path, part: str, blocks: Iterable[Observations]) -> tuple[int, int]:
     pyarrow = import_pyarrow()
     writer = None
     n_crystals = n_observations = 0
@@ -85,12 +94,10 @@ def write_unmerged_parquet(path: str | Path, blocks: Iterable[Observations]) -> 
         for block in blocks:
             table = observation_table(block, first_crystal=n_crystals)
             if writer is None:
-                writer = pyarrow.parquet.ParquetWriter(str(path), table.schema, compression="zstd")
+                writer = pyarrow.parquet.ParquetWriter(part, table.schema, compression="zstd")
             writer.write_table(table)
             n_crystals += block.n_crystals
             n_observations += len(block)
-    except OSError as error:
-        raise UserError(f"cannot write the table: {error.strerror or error}", path=path) from None
     finally:
         if writer is not None:
             writer.close()

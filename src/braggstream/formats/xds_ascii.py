@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from braggstream.formats.replaced_file import check_has_content, write_text_result
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import UserError
 from braggstream.model.point_group import PointGroup
@@ -16,10 +17,8 @@ def write_xds_ascii(path: str | Path, reflections: ReflectionList, cell: UnitCel
 
     Raises `UserError` where the space group has no number in this setting, or the file cannot be written.
     """
-    try:
-        Path(path).write_text(xds_ascii(reflections, cell, group), encoding="ascii")
-    except OSError as error:
-        raise UserError(f"cannot write the XDS file: {error.strerror or error}", path=path) from None
+    check_has_content(path, len(reflections), "reflections")
+    write_text_result(path, xds_ascii(reflections, cell, group), complaint="cannot write the XDS file")
 
 
 def xds_ascii(reflections: ReflectionList, cell: UnitCell, group: PointGroup) -> str:

@@ -15,6 +15,7 @@ from braggstream.formats.custom_split import CustomSplit, read_custom_split
 from braggstream.formats.hkl import read_hkl, write_hkl
 from braggstream.formats.merge_parameters import CrystalParameters, parameter_lines, read_start_parameters
 from braggstream.formats.observation_files import ObservationFile, is_standard_input, open_observations
+from braggstream.formats.replaced_file import write_text_result
 from braggstream.formats.unmerged import NAN_ESD, PARTIALITY_TOO_SMALL, unmerged_crystal
 from braggstream.kernels.crystal_columns import (
     B_FACTOR,
@@ -107,12 +108,12 @@ def run_partialator(
         raise UserError("standard input (-) can be given once")
     if n_piped and files.strict_halves:
         raise UserError("--strict-halves reads the input again, which standard input (-) cannot be")
-    if files.harvest is not None:
-        _write(files.harvest, [json.dumps({"merging": harvest(settings)}, indent=2) + "\n"])
     say(words_of_settings(settings))
     split = None if files.custom_split is None else read_custom_split(files.custom_split)
     make = _threads(n_threads) if crew_of is None else crew_of
     with _merge_of(files, settings, n_threads=n_threads, say=say, crew_of=make) as (merge, audit):
+        if files.harvest is not None:
+            write_text_result(files.harvest, json.dumps({"merging": harvest(settings)}, indent=2) + "\n")
         _Job(merge, files, split, audit=audit).run()
     if files.strict_halves:
         for half in range(N_HALVES):
@@ -188,7 +189,7 @@ class _Job:
         if files.log_folder is not None:
             self._logs = PartialatorLogs(files.log_folder)
             if self._logs.existed:
-                self._say(f"The folder of logs {files.log_folder!r} exists: files of older runs may remain in it")
+                self._say(f"The logs that were in {files.log_folder!r} are kept in {self._logs.previous}")
         merge.begin()
         self._log(0)
         for cycle in range(1, merge.settings.n_cycles + 1):
@@ -217,10 +218,10 @@ class _Job:
         if self._split is not None and datasets is not None:
             self._write_datasets(self._split, datasets)
         if files.unmerged is not None:
-            _write(files.unmerged, self._unmerged(frames))
+            write_text_result(files.unmerged, self._unmerged(frames))
         self._write_cell()
         if files.parameters:
-            _write(files.parameters, parameter_lines(self._parameters(frames, joined(halves)[:, 1])))
+            write_text_result(files.parameters, parameter_lines(self._parameters(frames, joined(halves)[:, 1])))
 
     def _write_lists(self, path: str, halves: NDArray, notes: str = "") -> None:
         whole, first, second = self._merge.lists(np.stack([joined(halves), *halves]))
@@ -280,7 +281,7 @@ class _Job:
         )
         self._say(f"Mean cell of {len(chosen)} crystals:\n{text}")
         if self._files.cell is not None:
-            _write(self._files.cell, [text])
+            write_text_result(self._files.cell, [text])
 
     def _parameters(
         self, frames: Sequence[tuple[str, str]], merged: NDArray[np.float64]
@@ -324,12 +325,3 @@ def _with_name(output: str, name: str) -> str:
     """Put the name of a data set before the last dot of a file's name."""
     path = Path(output)
     return str(path.with_name(f"{path.stem}-{name}{path.suffix}"))
-
-
-def _write(path: str, texts: Iterable[str]) -> None:
-    try:
-        with Path(path).open("w", encoding="utf-8", errors="surrogateescape") as file:
-            for text in texts:
-                file.write(text)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", path=path) from None

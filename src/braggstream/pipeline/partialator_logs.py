@@ -1,5 +1,6 @@
 """The logs of partial merging: how crystals were refined, and what there is to see of their partialities."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,12 @@ FINAL = "F"
 N_GRIDS = 50
 """Crystals with grids of residuals, which cost more than all refinement."""
 
+LOGS = re.compile(
+    r"pgraph\.dat|crystal\d+-cycle\w+\.log|(parameters|specgraph)-crystal\d+\.dat"
+    r"|grid-crystal\d+-.*\.dat"
+)
+"""Names of logs."""
+
 GRAPH_TITLE = "  cr    h    k    l    1/d(nm^-1)      I/G          pcalc       pobs   cycle\n"
 PATH_TITLE = "iter      residual  free_residual     rotx/mrad     roty/mrad     R/nm^-1    lambda/A\n"
 PARAMETER_TITLE = "cycle   R/A^-1  mosaicity   lambda/A  bandwidth          G   astar bstar cstar (nm^-1)\n"
@@ -35,13 +42,26 @@ class PartialatorLogs:
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
-        self.existed = self._folder.is_dir()
+        self.previous = self._folder / "previous"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self.existed = self._keep_previous()
             (self._folder / "pgraph.dat").write_text(GRAPH_TITLE)
         except OSError as error:
             raise UserError(f"--log-folder: cannot be written: {error.strerror or error}", path=folder) from None
         self._begun: set[str] = set()
+
+    def _keep_previous(self) -> bool:
+        """Move the logs of an earlier run into a folder of their own; gives whether there were any."""
+        logs = [path for path in self._folder.iterdir() if path.is_file() and LOGS.fullmatch(path.name)]
+        if logs:
+            self.previous.mkdir(exist_ok=True)
+            for path in self.previous.iterdir():
+                if LOGS.fullmatch(path.name):
+                    path.unlink()
+        for path in logs:
+            path.rename(self.previous / path.name)
+        return bool(logs)
 
     def write(self, merge: PartialMerge, cycle: int | str, ways: Ways) -> None:
         """Write what there is after a cycle, or, with `FINAL`, at the end; raises `UserError` where that fails."""

@@ -37,6 +37,10 @@ class SenderNumbers:
 
     highest: int | None = None
     n_lost: int = 0
+    before: int | None = None
+    """The highest number that an earlier session has recorded, where this one goes on with its file."""
+    n_between: int = 0
+    """Numbers between that one and the lowest of this session."""
     _missing: set[int] = field(default_factory=set)
 
     def begin(self, number: int) -> None:
@@ -53,6 +57,9 @@ class SenderNumbers:
 
     def see(self, number: int) -> None:
         """Take note of a frame's number."""
+        if self.before is not None and 0 < number - self.before < MAX_GAP:
+            between = number - self.before - 1
+            self.n_between = between if self.highest is None else min(between, self.n_between)
         if self.highest is None or not -MEMORY < number - self.highest < MAX_GAP:
             self._missing.clear()
             self.highest = number
@@ -68,6 +75,9 @@ class SenderNumbers:
             self.n_lost -= 1
 
 
+NO_SERIES = 0
+
+
 @dataclass(slots=True)
 class SentFrames:
     """What the numbers that senders give to their frames tell, each series of images by itself."""
@@ -76,6 +86,13 @@ class SentFrames:
     """By the part of the number that tells series apart; zero where there are none.  The latest are last."""
     _n_lost_before: int = 0
     """Lost frames of series that are not looked after any more."""
+    before: int | None = None
+    """The highest number, in no series, that an earlier session recorded in the file with which this one goes on."""
+
+    @property
+    def n_between(self) -> int:
+        """Numbers between that one and the lowest of this session."""
+        return self._by_series[NO_SERIES].n_between if NO_SERIES in self._by_series else 0
 
     @property
     def n_lost(self) -> int | None:
@@ -98,7 +115,8 @@ class SentFrames:
         self._numbers(sender_number(series, 0) // SERIES_STEP).end(n_images)
 
     def _numbers(self, series: int) -> SenderNumbers:
-        found = self._by_series.pop(series, None) or SenderNumbers()
+        before = self.before if series == NO_SERIES else None
+        found = self._by_series.pop(series, None) or SenderNumbers(before=before)
         if len(self._by_series) >= MAX_SERIES:
             self._n_lost_before += self._by_series.pop(next(iter(self._by_series))).n_lost
         self._by_series[series] = found
@@ -118,6 +136,8 @@ class Ledger:
     n_indexable: int = 0
     n_crystals: int = 0
     n_replaced_workers: int = 0
+    n_taken_back: int = 0
+    """Frames whose chunks were written and are gone, because something else cut the file short; also failed."""
     failed: Counter[str] = field(default_factory=Counter)
     """Frames without a chunk, by reason."""
     complaints: dict[str, list[str]] = field(default_factory=dict)
@@ -134,7 +154,7 @@ class Ledger:
     @property
     def n_processed(self) -> int:
         """Frames that went through the recipe, hit or not."""
-        return self.n_written + self.n_skipped
+        return self.n_written + self.n_skipped + self.n_taken_back
 
     @property
     def n_failed(self) -> int:
@@ -144,7 +164,7 @@ class Ledger:
     @property
     def n_in_flight(self) -> int:
         """Frames received and in no other row yet."""
-        return self.n_received - self.n_processed - self.n_failed - self.n_sampled_out
+        return self.n_received - self.n_written - self.n_skipped - self.n_failed - self.n_sampled_out
 
     @property
     def n_sent(self) -> int | None:
@@ -191,6 +211,14 @@ class Ledger:
         self.n_hits += outcome.is_hit
         self.n_indexable += outcome.n_crystals > 0
         self.n_crystals += outcome.n_crystals
+
+    def take_back(self, n_frames: int, path: str) -> None:
+        """Count frames as failed whose chunks are not in the stream file any more."""
+        self.n_written -= n_frames
+        self.n_taken_back += n_frames
+        self.failed["output"] += n_frames
+        complaint = f"{path}: {n_frames} chunks were taken out by something else"
+        self.complaints.setdefault("output", []).append(complaint)
 
     def _fail(self, outcome: FrameOutcome) -> None:
         self._n_unnumbered += outcome.sender_number is None

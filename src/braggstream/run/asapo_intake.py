@@ -77,14 +77,14 @@ class AsapoIntake:
         n_workers: int,
         slot_bytes: int,
         output: OutputSettings,
-        serial_start: int = 1,
+        durable: DurableFile | None = None,
         say: Callable[[str], None],
     ) -> None:
         """Make consumers; raises `UserError`, also where the service refuses them."""
         self._settings = settings
         self._memory = memory
         self._free = list(range(n_slots))
-        self._serial = serial_start
+        self._serial = 1
         self._output = output
         self._say_now = say
         self._lines: deque[str] = deque()
@@ -102,7 +102,7 @@ class AsapoIntake:
         self._patient_until = inf
         self._acknowledger: Acknowledger | None = None
         self._publisher: AsapoPublisher | None = None
-        self._durable = DurableFile(output.stream_file)
+        self._durable = durable or DurableFile(output.stream_file)
         try:
             self._source = AsapoSource(
                 settings,
@@ -144,6 +144,7 @@ class AsapoIntake:
             self._acknowledger = Acknowledger(
                 self._client, self._settings.group, sync=self._durable.sync, outage=self._source.outage
             )
+            self._acknowledger.withdrawn = self._source.unsettled
         self._source.start()
 
     @property
@@ -163,6 +164,11 @@ class AsapoIntake:
     def n_undelivered(self) -> int:
         """Messages that the service should have and never gave."""
         return self._source.n_missing
+
+    @property
+    def n_known(self) -> int:
+        """Messages that were left out because the stream file has their chunks already."""
+        return self._source.n_known
 
     def pollables(self) -> list[Any]:
         """Give the descriptor that wakes the session, while there is room for a message."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braggstream.formats.cell import write_cell
+from braggstream.formats.replaced_file import replace_file
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.cell import HAS_UNIQUE_AXIS, UnitCell
 from braggstream.run.watching import Watcher
-from braggstream.sinks.replaced_file import replace_file
 from braggstream.steps.indexing.methods import KNOWN_CELL_METHOD
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class CellWatcher(Watcher):
         if self._path is None:
             return
         try:
-            replace_file(self._path, write_cell(cell, decimals=3))
+            replace_file(self._path, write_cell(cell, decimals=3), say=self._say)
             self._say(f"Unit cell file: {self._path}")
         except OSError as error:
             self._say(f"{self._path}: cannot write the unit cell file: {error.strerror or error}")

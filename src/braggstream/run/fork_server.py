@@ -18,8 +18,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from math import inf
-from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time
 from typing import NoReturn
 
 from braggstream.formats.wire import (
@@ -44,6 +43,7 @@ from braggstream.run.standard_streams import open_standard_streams
 from braggstream.run.system_limits import refusal_in
 from braggstream.run.ties import PARENTS_SIGNALS, die_with_parent, name_process, outlive_parent
 from braggstream.run.worker import run_worker
+from braggstream.sinks.stream_file import mend_left_file
 from braggstream.steps.indexing.external.descendants import adopt_orphans, end_children
 from braggstream.steps.indexing.external.program import end_left_behind
 
@@ -68,6 +68,7 @@ class ForkServer:
         """Token of each worker by process id."""
         self._processor: Processor | None = None
         self._parent = parent
+        self._began = time()
         self._is_farewell = False
         """Whether the parent has said that the session ends in good order."""
         self._wake, wake_up = socket.socketpair()
@@ -112,7 +113,7 @@ class ForkServer:
                 break
         self._see_workers_off(FAREWELL_S if self._is_farewell else 0.0)
         if not self._is_farewell:
-            _cut_torn_chunk(self._setup.output.stream_file)
+            mend_left_file(self._setup.output.stream_file, self._began)
             if self._scratch is not None:
                 shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -237,14 +238,6 @@ class ForkServer:
     def _tell(self, note: Note) -> None:
         with contextlib.suppress(OSError):  # The parent has hung up, which `serve` sees next.
             self._control.send(encode(note))
-
-
-def _cut_torn_chunk(path: str) -> None:
-    """Cut a half-written chunk off the end of the stream file."""
-    from braggstream.sinks.stream_file import repair_tail
-
-    if Path(path).is_file():
-        repair_tail(path)
 
 
 def main(words: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from braggstream.formats.geom_write import write_geometry
+from braggstream.formats.replaced_file import replace_file
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
 from braggstream.model.geometry import DetectorOffset, Geometry
@@ -14,7 +15,6 @@ from braggstream.model.moved_geometry import moved_geometry
 from braggstream.model.offset_estimate import OffsetEstimate
 from braggstream.pipeline.offset_consensus import Consensus, OffsetConsensus
 from braggstream.run.watching import Watcher
-from braggstream.sinks.replaced_file import replace_file
 
 MIN_CRYSTALS = 8
 """So many have to agree before anything is moved or told..."""
@@ -140,7 +140,8 @@ class GeometryWatcher(Watcher):
         x, y, z = best.offset.tolist()
         try:
             offset = DetectorOffset(x=x, y=y, z=z)
-            replace_file(self._path, refined_geometry_text(self._geometry, offset, self._described(best)))
+            text = refined_geometry_text(self._geometry, offset, self._described(best))
+            replace_file(self._path, text, say=self._say)
         except (OSError, ValueError) as error:
             self._say(f"Geometry: cannot write {self._path}: {getattr(error, 'strerror', None) or error}")
             return None

@@ -9,6 +9,7 @@ from math import ceil
 from time import monotonic
 from typing import Any, Protocol
 
+from braggstream.formats.stream_continued import RecordedFrames
 from braggstream.formats.wire import FileTask, FrameOutcome, MessageTask, Task
 from braggstream.model.frame import FileSlot
 from braggstream.run.left_out import PARTS, LeftOut
@@ -93,6 +94,11 @@ class Intake(Protocol):
         ...
 
     @property
+    def n_known(self) -> int:
+        """Frames that were left out because the stream file has their chunks already (`--append`)."""
+        ...
+
+    @property
     def n_undelivered(self) -> int:
         """Frames that the source should have given and has not, besides those that the numbers of senders tell."""
         ...
@@ -109,10 +115,23 @@ class Intake(Protocol):
 class FileIntake:
     """Tasks from a list of frames in files, read by a thread: a slow list holds nothing else up."""
 
-    def __init__(self, frames: Iterable[FileSlot], give_up: Callable[[], None] | None = None) -> None:
-        """Take the frames, and what ends the search for the next one from another thread."""
+    def __init__(
+        self,
+        frames: Iterable[FileSlot],
+        recorded: RecordedFrames | None = None,
+        say: Callable[[str], None] = lambda _line: None,
+        *,
+        give_up: Callable[[], None] | None = None,
+    ) -> None:
+        """Frames that are `recorded` are left out; `say` is told how many.
+
+        `give_up` ends the search for the next frame from another thread.
+        """
         self._frames = frames
         self._give_up = give_up
+        self._recorded = recorded or RecordedFrames()
+        self._say = say
+        self.n_known = 0
         self._tasks: deque[Task] = deque()
         self._room = threading.Semaphore(READ_AHEAD)
         self._wake, self._wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -176,15 +195,17 @@ class FileIntake:
         """Nobody is to be told."""
 
     def summary(self) -> dict[str, Any]:
-        """There is nothing to tell."""
-        return {}
+        """Give how many frames were left out."""
+        return {"in_file_already": self.n_known} if self._recorded.n_frames else {}
 
     def again(self, task: Task, payload: bytes) -> Task | None:
         """Give the task for a second time."""
         return task
 
     def close(self) -> None:
-        """Stop to read, with the next entry that the list gives."""
+        """Stop to read, with the next entry that the list gives; tell what was left out."""
+        if self.n_known:
+            self._say(f"{self.n_known} frames were left out: the stream file has their chunks already.")
         with self._lock:
             self._is_closed = True
             os.close(self._wake)
@@ -196,12 +217,14 @@ class FileIntake:
     def _read(self) -> None:
         try:
             for frame in self._frames:
+                if (frame.filename, frame.event) in self._recorded:
+                    self.n_known += 1
+                    continue
                 self._room.acquire()
                 if self._is_closed:
                     return
-                task = FileTask.of(
-                    serial=frame.serial, filename=frame.filename, event=frame.event, fault=frame.fault
-                )
+                serial = frame.serial - self.n_known
+                task = FileTask.of(serial=serial, filename=frame.filename, event=frame.event, fault=frame.fault)
                 self._tasks.append(task)
                 self._n_read += 1
                 self._wake_session()
@@ -339,7 +362,7 @@ class MessageIntake:
         assert isinstance(task, MessageTask)
         return bytes(self._memory.view(task.slot, task.n_bytes))
 
-    n_undelivered = 0
+    n_undelivered = n_known = 0
 
     def recorded(self, outcome: FrameOutcome) -> None:
         """Nobody is to be told."""

@@ -7,11 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from braggstream.formats.live_checkpoint import checkpoint_bytes, read_checkpoint
+from braggstream.formats.replaced_file import replace_file
 from braggstream.formats.stream_tail import witness
 from braggstream.model.cell import UnitCell
 from braggstream.model.errors import BraggstreamError
 from braggstream.model.live_merge_settings import LiveMergeSettings
-from braggstream.sinks.replaced_file import replace_file
 from braggstream.steps.merging.live_history import LiveHistory
 from braggstream.steps.merging.live_merge import LiveMerge
 from braggstream.steps.merging.live_state import state_of, take_state
@@ -61,7 +61,7 @@ class LiveCheckpoints:
             "history": history.overall.points,
             "shell_history": history.shells.points,
         }
-        replace_file(self.path, checkpoint_bytes(values, arrays))
+        replace_file(self.path, checkpoint_bytes(values, arrays), keeps=False)
 
     def read(self, merge: LiveMerge, history: LiveHistory, size: int) -> tuple[int, float]:
         """Bring a new merge and its history to the state of the checkpoint; gives place and time.

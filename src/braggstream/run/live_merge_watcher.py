@@ -6,6 +6,7 @@ more than how far into the file it has come, and after a restart the rest is rea
 
 import contextlib
 import json
+import os
 import signal
 import stat
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from time import monotonic, thread_time
 from types import FrameType
 from typing import Any
 
+from braggstream.formats.replaced_file import replace_file
 from braggstream.formats.stream_tail import read_tail
 from braggstream.formats.wire import FrameOutcome, Setup
 from braggstream.model.adjustments import Adjustments
@@ -27,7 +29,7 @@ from braggstream.model.reflection_list import ReflectionList
 from braggstream.run.live_checkpoints import UNUSABLE, LiveCheckpoints
 from braggstream.run.watching import Watcher
 from braggstream.sinks.live_lists import group_files, write_lists
-from braggstream.sinks.replaced_file import replace_file
+from braggstream.sinks.stream_file import holds_chunks
 from braggstream.steps.merging.live_figures import FigureLimits
 from braggstream.steps.merging.live_goals import parse_goal
 from braggstream.steps.merging.live_history import LiveHistory
@@ -64,6 +66,9 @@ class LiveMergeWatcher(Watcher):
         self._merge: LiveMerge | None = None
         self._checkpoints: LiveCheckpoints | None = None
         self._is_reading_back = stat.S_ISREG(Path(self._stream).stat().st_mode)
+        self._earlier = None if setup.output.append else _earlier_result(self._stream)
+        self._own: set[str] = set()
+        """Files that this run has written."""
         self._place = 0
         """End of what is merged, in the stream file [bytes]."""
         self._is_new = False
@@ -97,7 +102,8 @@ class LiveMergeWatcher(Watcher):
         """Merge the crystals of a frame whose chunk was written."""
         if self._merge is None or not outcome.chunk:
             return
-        self._place += len(outcome.chunk)
+        # An earlier stream file stays until there is a chunk: the first one tells how long the new header is.
+        self._place = self._place + len(outcome.chunk) if self._place else self._size()
         if outcome.n_crystals:
             self._unread.append(outcome.chunk)
             self._n_unread += len(outcome.chunk)
@@ -177,10 +183,18 @@ class LiveMergeWatcher(Watcher):
         if chosen.checkpoint is not None:
             self._checkpoints = LiveCheckpoints(chosen.checkpoint, self._stream, chosen, cell, self._operators)
         if self._is_reading_back:
-            size = Path(self._stream).stat().st_size
+            size = self._size()
             if self._is_restarted:
                 self._resume(size)
             self._read_back(size)
+
+    def _size(self) -> int:
+        """Give the size of this run's stream file; where something else has taken it away, what was last seen."""
+        try:
+            found = Path(self._stream).stat()
+        except OSError:
+            return self._place
+        return 0 if (found.st_dev, found.st_ino) == self._earlier else found.st_size
 
     def _new_merge(self) -> LiveMerge:
         group = point_group(self._chosen.symmetry)
@@ -223,8 +237,12 @@ class LiveMergeWatcher(Watcher):
         self._is_new, self._updated = False, monotonic()
         self._interval_s = min(max(UPDATE_S, (thread_time() - begun) / UPDATE_SHARE), MOST_UPDATE_S * UPDATE_S)
         path = f"{self._chosen.prefix}.json"
+        if not self._merge.n_crystals and not self._own:
+            return  # What an earlier run has left stays until there is something to put there.
         with self._complaining(path):
-            replace_file(path, json.dumps(self._values(), allow_nan=False))
+            text = json.dumps(self._values(), allow_nan=False)
+            replace_file(path, text, keeps=path not in self._own, say=self._say)
+            self._own.add(path)
         self._seconds += thread_time() - begun
 
     @property
@@ -249,6 +267,8 @@ class LiveMergeWatcher(Watcher):
         assert self._merge is not None
         self._catch_up()
         self._wants_lists, self._listed = False, monotonic()
+        if not self._merge.n_crystals and not self._own:
+            return []
         merge, least, names = self._merge, self._chosen.min_measurements, []
         for group, prefix in group_files(self._chosen.prefix, list(merge.sums.of_group)).items():
             lists = {
@@ -258,7 +278,10 @@ class LiveMergeWatcher(Watcher):
             }
             notes = f"Merged by Braggstream while frames arrived: {merge.n_merged} crystals\n"
             with self._complaining(f"the lists {prefix}.*"):
-                names += write_lists(prefix, lists, notes=notes, write_mtz=self._write_mtz)
+                names += write_lists(
+                    prefix, lists, notes=notes, write_mtz=self._write_mtz, own=self._own, say=self._say
+                )
+        self._own.update(names)
         return names
 
     def _write_mtz(self, path: str, reflections: ReflectionList) -> None:
@@ -275,7 +298,7 @@ class LiveMergeWatcher(Watcher):
         self._kept = monotonic()
         if not self._is_reading_back:
             return
-        self._read_back(Path(self._stream).stat().st_size)  # Mostly nothing: what was written has been seen.
+        self._read_back(self._size())  # Mostly nothing: what was written has been seen.
         if self._checkpoints is None or self._is_kept or not self._merge.is_settled:
             return
         begun = thread_time()
@@ -332,3 +355,12 @@ class LiveMergeWatcher(Watcher):
         if complaint not in self._complaints:
             self._complaints.add(complaint)
             self._say(f"Live merge: {complaint}")
+
+
+def _earlier_result(path: str) -> tuple[int, int] | None:
+    """Tell which file an earlier run has left, that stands there until this one has a chunk."""
+    with contextlib.suppress(OSError), Path(path).open("rb") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode) and holds_chunks(file):
+            found = os.fstat(file.fileno())
+            return found.st_dev, found.st_ino
+    return None

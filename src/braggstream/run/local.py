@@ -5,12 +5,12 @@ import shutil
 import sys
 import tempfile
 from collections import ChainMap
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from braggstream.formats.stream_continued import RecordedFrames, recorded_frames
 from braggstream.formats.wire import Setup
 from braggstream.model.errors import UserError
 from braggstream.model.geometry import Geometry
@@ -31,9 +31,10 @@ from braggstream.run.large_blocks import keep_large_blocks
 from braggstream.run.lasting_log import LastingLog
 from braggstream.run.left_out import LeftOut
 from braggstream.run.output_pipe import reader_of
-from braggstream.run.patient_output import PatientOutput, Sink
+from braggstream.run.patient_output import Sink
 from braggstream.run.processor import REAL_PROCESSOR
 from braggstream.run.report import Report
+from braggstream.run.results import Results, SessionRecord
 from braggstream.run.sampling import SampledIntake
 from braggstream.run.series import START_SLOTS, SeriesKeeper, may_be_series
 from braggstream.run.session import Session
@@ -42,14 +43,11 @@ from braggstream.run.stopping import StopSignals
 from braggstream.run.supervisor import Supervisor
 from braggstream.run.system_limits import check_descriptors, raise_descriptor_limit
 from braggstream.run.watching import make_watchers
+from braggstream.sinks.durable import DurableFile
 from braggstream.sinks.json_summary import write_json_summary
-from braggstream.sinks.mille_file import open_mille_file
 from braggstream.steps.device import CUDA
 from braggstream.steps.indexing.external.descendants import end_marked
 from braggstream.steps.indexing.methods import uses_programs
-
-if TYPE_CHECKING:
-    from braggstream.sinks.reflections_file import ReflectionsFile
 
 
 def run_session(
@@ -61,7 +59,7 @@ def run_session(
     *,
     processor: str = REAL_PROCESSOR,
     sink: Sink | None = None,
-    tell_summary: Callable[[Mapping[str, Any]], None] | None = None,
+    record: SessionRecord | None = None,
 ) -> int:
     """Process all frames of a source; gives the exit status.
 
@@ -73,8 +71,8 @@ def run_session(
         Factory of what workers do with a frame, as `module:name`.
     sink : Sink, optional
         Where chunks go instead of the stream file; it is closed at the end.
-    tell_summary : callable, optional
-        Is given what the JSON summary holds, at the end.
+    record : SessionRecord, optional
+        Is told how the stream file comes about.
 
     Raises
     ------
@@ -86,7 +84,14 @@ def run_session(
     with ExitStack() as stack:
         settings = _with_scratch(settings, run, stack)
         return _run_session(
-            geometry, settings, source, output, run, processor=processor, sink=sink, tell_summary=tell_summary
+            geometry,
+            settings,
+            source,
+            output,
+            run,
+            processor=processor,
+            sink=sink,
+            record=record,
         )
 
 
@@ -99,7 +104,7 @@ def _run_session(
     *,
     processor: str,
     sink: Sink | None,
-    tell_summary: Callable[[Mapping[str, Any]], None] | None,
+    record: SessionRecord | None,
 ) -> int:
     n_slots = n_slots_for(run)
     setup = Setup(
@@ -123,17 +128,27 @@ def _run_session(
         check_descriptors(run.n_workers, n_kept)
         memory = SlotMemory.create(n_kept, setup.slot_bytes)
         stack.callback(memory.close)
-        intake = _open_intake(source, setup, memory, run=run, report=report, ledger=ledger)
+        results = stack.enter_context(Results(geometry, settings, output, sink=sink, say=report.say, record=record))
+        recorded = RecordedFrames()
+        if output.append:
+            are_in_files = isinstance(source, FileSourceSettings)
+            recorded = recorded_frames(output.stream_file, has_names=are_in_files)
+        run = replace(run, serial_start=max(run.serial_start, recorded.highest + 1))
+        if _are_numbered(source, output, settings):
+            ledger.senders.before = recorded.highest or None
         receiving = stack.enter_context(ExitStack())
+        intake = _open_intake(
+            source,
+            setup,
+            memory,
+            run=run,
+            report=report,
+            ledger=ledger,
+            recorded=recorded,
+            durable=results.durable,
+        )
         receiving.callback(intake.close)
-        sink = sink or open_sink(geometry, settings, output)
-        stack.callback(sink.close)
-        records = None if output.mille_file is None else open_mille_file(output.mille_file)
-        if records is not None:
-            stack.callback(records.close)
-        reflections = None if output.reflections_file is None else open_reflections(geometry, output)
-        if reflections is not None:
-            stack.callback(reflections.close)
+        results.keep()
         supervisor = Supervisor(
             setup=setup,
             memory=memory,
@@ -149,10 +164,11 @@ def _run_session(
             ledger,
             report,
             intake=intake,
-            output=PatientOutput(sink, records, report.say, reflections=reflections),
+            output=results.output,
             supervisor=supervisor,
             stop=stop,
             watchers=watchers,
+            stream_file=output.stream_file,
         )
         session.times.stream = LastingLog(sys.stdout) if run.profile else None
         try:
@@ -162,18 +178,29 @@ def _run_session(
             ledger.n_replaced_workers = supervisor.n_replaced
             ledger.n_undelivered = intake.n_undelivered
             learned = [*(watcher.finish() for watcher in learners), intake.summary()]
+            if ledger.senders.n_between:
+                learned.append({"not_recorded_before": ledger.senders.n_between})
             if run.profile:
                 learned.append({"profile": session.times.as_dict()})
             with nullcontext() if log is None else log.patience(lambda: stop.n_received > 0):
                 report.finish()
+                if ledger.senders.n_between:
+                    report.say(_told_between(ledger.senders.n_between))
                 learned.append(diagnosis.finish())
                 for line in session.times.table() if run.profile else ():
                     report.say(line)
             summary = dict(ChainMap(ledger.as_dict(), *learned))
-            if tell_summary is not None:
-                tell_summary(summary)
+            if record is not None:
+                record.take_summary(summary)
             if output.json_summary is not None:
-                write_json_summary(output.json_summary, summary)
+                write_json_summary(output.json_summary, summary, say=report.say)
+
+
+def _told_between(n: int) -> str:
+    return (
+        f"{n} numbers of the sender lie between the last frame in the stream file and the first one of this run: "
+        "those frames are not in it."
+    )
 
 
 def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Settings:
@@ -190,24 +217,6 @@ def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Set
     return replace(settings, indexing=replace(settings.indexing, scratch=scratch))
 
 
-def open_sink(geometry: Geometry, settings: Settings, output: OutputSettings) -> Sink:
-    """Open the stream file and write its header."""
-    from braggstream.formats.stream_header import stream_header
-    from braggstream.sinks.stream_file import StreamFileSink
-
-    return StreamFileSink(output, stream_header(geometry.text, output, settings.indexing.target_cell))
-
-
-def open_reflections(geometry: Geometry, output: OutputSettings) -> "ReflectionsFile":
-    """Open the columnar cache; raises `UserError`."""
-    from braggstream.formats.stream_header import audit_text
-    from braggstream.sinks.reflections_file import ReflectionsFile
-
-    names = tuple(panel.name for panel in geometry.panels)
-    assert output.reflections_file is not None
-    return ReflectionsFile(output.reflections_file, names, audit_text(output), goes_on=output.append)
-
-
 def _open_intake(
     source: SourceSettings | BegunSource,
     setup: Setup,
@@ -216,9 +225,11 @@ def _open_intake(
     run: RunSettings,
     report: Report,
     ledger: Ledger,
+    recorded: RecordedFrames,
+    durable: DurableFile,
 ) -> Intake:
     if isinstance(source, AsapoSourceSettings):
-        return _asapo_intake(source, setup, memory, run=run, report=report)
+        return _asapo_intake(source, setup, memory, run=run, report=report, durable=durable)
     if isinstance(source, ZmqSourceSettings):
         source = BegunSource(source, open_socket(source, setup.settings.frame, run, report.say))
     if isinstance(source, BegunSource):
@@ -237,11 +248,17 @@ def _open_intake(
             left_out=None if socket.is_asking else LeftOut(report.say, needs_image=needs_image),
         )
     frames = open_frames(source, setup.geometry, run.serial_start)
-    return FileIntake(frames, getattr(frames, "close", None))
+    return FileIntake(frames, recorded, report.say, give_up=getattr(frames, "close", None))
 
 
 def _asapo_intake(
-    source: AsapoSourceSettings, setup: Setup, memory: SlotMemory, *, run: RunSettings, report: Report
+    source: AsapoSourceSettings,
+    setup: Setup,
+    memory: SlotMemory,
+    *,
+    run: RunSettings,
+    report: Report,
+    durable: DurableFile,
 ) -> Intake:
     from braggstream.run.asapo_intake import AsapoIntake
 
@@ -252,8 +269,15 @@ def _asapo_intake(
         n_workers=run.n_workers,
         slot_bytes=setup.slot_bytes,
         output=setup.output,
+        durable=durable,
         say=report.say,
     )
+
+
+def _are_numbered(source: SourceSettings | BegunSource, output: OutputSettings, settings: Settings) -> bool:
+    """Whether serial numbers in the stream file are those of the sender, if it gives any, and all are there."""
+    is_message = isinstance(source, ZmqSourceSettings | BegunSource)
+    return is_message and output.write_non_hits and not may_be_series(settings.frame.data_format)
 
 
 def open_frames(source: FileSourceSettings, geometry: Geometry, serial_start: int) -> Any:

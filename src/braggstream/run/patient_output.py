@@ -40,6 +40,22 @@ class HoldingSink(Sink, Protocol):
         ...
 
 
+class WatchedFile(Protocol):
+    """The stream file, which something else may remove, replace or cut short."""
+
+    def look(self, *, at_name: bool = False) -> None:
+        """See whether it is whole under its name, and make it so."""
+        ...
+
+    def take_lost(self) -> int:
+        """Give the number of chunks that are gone, since this was last asked."""
+        ...
+
+    def conclude(self) -> None:
+        """Look for the last time."""
+        ...
+
+
 class PatientOutput:
     """Writes chunks and records of frames in the order of their completion; none is written twice, or in part."""
 
@@ -50,10 +66,14 @@ class PatientOutput:
         say: Callable[[str], None],
         *,
         reflections: HoldingSink | None = None,
+        watched: WatchedFile | None = None,
     ) -> None:
+        """`watched` is looked after also while nothing is written."""
         self._sink = sink
         self._records = records
         self._reflections = reflections
+        self._watched = watched
+        self._look_at = 0.0
         self._say = say
         self._waiting: deque[tuple[FrameOutcome, list[tuple[Sink, bytes]]]] = deque()
         """Results, each with what is still to be written of it."""
@@ -90,7 +110,7 @@ class PatientOutput:
 
     def settle(self) -> Iterator[FrameOutcome]:
         """Write what can be written; gives what became of each frame."""
-        if self.is_stuck and monotonic() < self._next_look:
+        if (self.is_stuck and monotonic() < self._next_look) or not self._is_in_place():
             return
         while self._waiting:
             outcome, parts = self._waiting[0]
@@ -111,6 +131,33 @@ class PatientOutput:
         if self._full is not None:
             self._full = None
             self._say("There is room again: going on.")
+
+    def _is_in_place(self) -> bool:
+        """Look after the stream file, now and then; False where it waits for room."""
+        if self._watched is None or self.error is not None or monotonic() < self._look_at:
+            return True
+        self._look_at = monotonic() + LOOK_AGAIN_S
+        try:
+            self._watched.look()
+        except (OSError, BraggstreamError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                self._wait_for_room(error)
+                return False
+            self.error = _output_error(error)
+        return True
+
+    def take_lost(self) -> int:
+        """Give the number of chunks that are gone from the stream file, since this was last asked."""
+        return 0 if self._watched is None else self._watched.take_lost()
+
+    def conclude(self) -> None:
+        """See for the last time that the stream file is whole under its name."""
+        if self._watched is None:
+            return
+        try:
+            self._watched.conclude()
+        except (OSError, BraggstreamError) as error:
+            self.error = self.error or _output_error(error)
 
     def _write_held(self) -> None:
         """Write reflections that have been held for long."""

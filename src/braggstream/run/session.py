@@ -8,7 +8,7 @@ import zmq
 
 from braggstream.formats.wire import FrameOutcome
 from braggstream.model.adjustments import Adjustments
-from braggstream.model.errors import FileError
+from braggstream.model.errors import FileError, UserError
 from braggstream.pipeline.timing import StageTimes
 from braggstream.pipeline.totals import Ledger
 from braggstream.run.cell_watcher import CellWatcher
@@ -40,6 +40,7 @@ class Session:
         supervisor: Supervisor,
         stop: StopSignals,
         watchers: Sequence[Watcher] = (),
+        stream_file: str = "",
     ) -> None:
         self._ledger = ledger
         self._report = report
@@ -48,6 +49,7 @@ class Session:
         self._supervisor = supervisor
         self._stop = stop
         self._watchers = watchers
+        self._stream_file = stream_file
         self._finder = next((watcher for watcher in watchers if isinstance(watcher, CellWatcher)), None)
         self._held = HeldFrames(intake, self._finder, report.say)
         self._is_open = False
@@ -69,16 +71,32 @@ class Session:
             for outcome in self._held.abandon():
                 self._record(outcome)
             self._count(self._output.abandon())
+            self._conclude_output()
             self._intake.wind_down()
             self._ledger.sample_out(self._intake.sampled_out())
         if self._error is not None:
             raise self._error
         return self._status()
 
+    def _conclude_output(self) -> None:
+        """See for the last time that what was written is there; what is not, is not counted as written."""
+        self._output.conclude()
+        self._take_back()
+        self._error = self._error or self._output.error
+        n_gone = self._ledger.n_taken_back
+        if n_gone and self._error is None:
+            gone = f"{n_gone} chunks that were written are gone: something else took them"
+            self._error = UserError(gone, path=self._stream_file)
+
+    def _take_back(self) -> None:
+        n_lost = self._output.take_lost()
+        if n_lost:
+            self._ledger.take_back(n_lost, self._stream_file)
+
     def _status(self) -> int:
         if self._stop.n_received:
             return self._stop.status
-        if not self._ledger.n_processed:
+        if not self._ledger.n_processed and not self._intake.n_known:
             return NOTHING_PROCESSED
         return FILES_LACKING if self._ledger.failed[FileError.reason] else DONE
 
@@ -187,6 +205,7 @@ class Session:
         """Write what can be written, and count its frames."""
         started = monotonic()
         self._count(self._output.settle())
+        self._take_back()
         self.times.parent["writing"] += monotonic() - started  # type: ignore[assignment]
         if self._output.error is not None:
             self._end(self._output.error)

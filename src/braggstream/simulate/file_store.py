@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from braggstream.formats.replaced_file import replacing
 from braggstream.model.errors import UserError
 from braggstream.simulate.frames import SimulatedFrame, Simulator
 from braggstream.simulate.layout import DataArray, data_arrays
@@ -29,7 +30,7 @@ def write_frames(
     event = event_pattern(arrays, n_frames, simulator.geometry.path)
     truths: list[FrameTruth] = []
     try:
-        with h5py.File(path, "w") as file:
+        with replacing(path) as part, h5py.File(part, "w") as file:
             datasets = {array.path: _create(file, array, n_frames) for array in arrays if "%" not in array.path}
             headers: dict[str, list[float]] = {}
             for number in range(n_frames):

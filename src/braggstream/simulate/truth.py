@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from braggstream.formats.replaced_file import replace_file
 from braggstream.model.cell import CENTRINGS, LATTICE_TYPES, UnitCell
 from braggstream.model.errors import UserError
 
@@ -115,7 +116,7 @@ def write_truth(path: str | Path, truth: Truth) -> None:
         space_group=truth.space_group,
     )
     try:
-        Path(path).write_bytes(msgspec.json.encode(record))
+        replace_file(path, msgspec.json.encode(record))
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", path=path) from None
 

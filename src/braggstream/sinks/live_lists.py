@@ -1,13 +1,12 @@
 """Merged lists as files while the session runs: each appears whole, replacing the one before."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from braggstream.formats.hkl import hkl_text
+from braggstream.formats.replaced_file import Say, replace_file, replacing, say_on_stderr
 from braggstream.model.reflection_list import ReflectionList
-from braggstream.sinks.replaced_file import replace_file
 
 MAX_NAME = 40
 
@@ -31,8 +30,12 @@ def write_lists(
     *,
     notes: str,
     write_mtz: Callable[[str, ReflectionList], None] | None,
+    own: Container[str] = (),
+    say: Say = say_on_stderr,
 ) -> list[str]:
     """Write lists by their suffix (`hkl`, `hkl1`, `hkl2`), and the first one as MTZ, too; gives the files' names.
+
+    Files of earlier runs are kept, and `say` is told; those that are `own` were written by this one.
 
     Raises
     ------
@@ -45,13 +48,10 @@ def write_lists(
     for suffix, reflections in lists.items():
         noted = replace(reflections, notes=notes) if suffix == "hkl" else reflections
         names.append(f"{prefix}.{suffix}")
-        replace_file(names[-1], hkl_text(noted))
+        replace_file(names[-1], hkl_text(noted), keeps=names[-1] not in own, say=say)
     if write_mtz is not None and len(lists["hkl"]):
-        part = Path(f"{prefix}.part.mtz")
-        try:
+        name = f"{prefix}.mtz"
+        with replacing(name, keeps=name not in own, say=say) as part:
             write_mtz(str(part), lists["hkl"])
-            part.replace(f"{prefix}.mtz")
-        finally:
-            part.unlink(missing_ok=True)
-        names.append(f"{prefix}.mtz")
+        names.append(name)
     return names

@@ -6,15 +6,22 @@ it).
 """
 
 from errno import EDQUOT, ENOSPC
-from pathlib import Path
 from time import monotonic
 
-from braggstream.formats.columns import END_OF_STREAM, batch_bytes, observation_schema, schema_bytes, whole_length
+from braggstream.formats.columns import (
+    END_OF_STREAM,
+    batch_bytes,
+    is_without_batches,
+    observation_schema,
+    schema_bytes,
+    whole_length,
+)
 from braggstream.formats.observation_record import decode_observations
+from braggstream.formats.replaced_file import Say, say_on_stderr
 from braggstream.formats.wire import WireError
 from braggstream.model.errors import BraggstreamError, UserError
 from braggstream.model.observations import Observations, joined
-from braggstream.sinks.piece_file import PieceFile
+from braggstream.sinks.piece_file import PieceFile, PieceForm
 
 BATCH_CRYSTALS = 512
 FULL = (ENOSPC, EDQUOT)
@@ -26,21 +33,30 @@ WHAT = "reflections (--reflections-out)"
 class ReflectionsFile:
     """Gathers what workers send and writes it batch by batch."""
 
-    def __init__(self, name: str, panel_names: tuple[str, ...], audit: str, *, goes_on: bool = False) -> None:
-        """Open the file; raises `UserError` where it cannot be written, or gone on with."""
+    def __init__(
+        self,
+        name: str,
+        panel_names: tuple[str, ...],
+        audit: str,
+        *,
+        goes_on: bool = False,
+        say: Say = say_on_stderr,
+    ) -> None:
+        """Open the file; raises `UserError` where it cannot be written, or gone on with, or another run writes it.
+
+        An earlier file is not touched before there is a batch; then it is kept.
+        """
         self._panel_names = panel_names
         self._schema = observation_schema(panel_names, audit)
         self._held: list[Observations] = []
         self._n_held = 0
         self._since = 0.0
-        is_there = goes_on and Path(name).exists() and Path(name).stat().st_size > 0
-        if is_there:
-            length = whole_length(name, self._schema)
-        self._file = PieceFile(name, WHAT, goes_on=is_there)
-        if is_there:
-            self._file.cut(length)
-        else:
-            self._file.write(schema_bytes(self._schema))
+        form = PieceForm(
+            head=schema_bytes(self._schema),
+            holds_pieces=lambda _file: not is_without_batches(name),
+            whole_length=lambda _file: whole_length(name, self._schema),
+        )
+        self._file = PieceFile(name, WHAT, goes_on=goes_on, form=form, say=say)
 
     def write(self, record: bytes) -> None:
         """Take what a worker sent of a frame; raises `OSError` where it cannot be written."""
@@ -81,7 +97,8 @@ class ReflectionsFile:
         """Write what is held, and the mark of the end; raises `UserError` where it cannot be written."""
         try:
             self.flush()
-            self._file.write(END_OF_STREAM)
+            self._file.conclude()
+            self._file.end(END_OF_STREAM)
         except OSError as error:
             raise UserError(f"cannot write {WHAT}: {error.strerror}", path=error.filename) from None
         finally:

@@ -1,13 +1,18 @@
 """The stream file on disk: whole chunks only, whatever happens."""
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from braggstream.formats.stream_header import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE, GEOMETRY_END
+from braggstream.formats.replaced_file import Say, place_of, say_on_stderr
+from braggstream.formats.stream_continued import check_is_continued
+from braggstream.formats.stream_header import CHUNK_BEGIN, CHUNK_END, FORMAT_LINE
 from braggstream.model.errors import UserError
 from braggstream.model.settings import OutputSettings
-from braggstream.sinks.piece_file import PieceFile
+from braggstream.sinks.file_lock import open_locked
+from braggstream.sinks.piece_file import PieceFile, PieceForm
 
 _CHUNK_END = f"{CHUNK_END}\n".encode()
 _CHUNK_BEGIN = f"{CHUNK_BEGIN}\n".encode()
@@ -17,35 +22,61 @@ _BLOCK = 1 << 20
 class StreamFileSink:
     """Writes chunks; each `write` puts a whole chunk into the file, or none of it."""
 
-    def __init__(self, output: OutputSettings, header: bytes) -> None:
-        """Open the file and write the header; raises `UserError`.
+    def __init__(
+        self,
+        output: OutputSettings,
+        header: bytes,
+        *,
+        say: Say = say_on_stderr,
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the file and write the header; raises `UserError`, also where another run writes the file.
 
-        With `append` an existing stream file is continued: a torn chunk at its end is cut off, and no second
-        header is written.
+        An earlier stream file is not touched before there is a chunk; then it is kept.  With `append` it is
+        continued: a torn chunk at its end is cut off, and no second header is written; its geometry and its cell
+        have to be those of `header`.  `begun` is called when the file is this run's.
         """
-        self._name = output.stream_file
-        goes_on = output.append and _holds_something(self._name)
-        if goes_on:
-            _check_is_stream(self._name)
-            repair_tail(self._name)
-        self._file = PieceFile(self._name, "the stream file (-o)", goes_on=goes_on)
-        if not goes_on:
-            self._write_header(header)
+        name = output.stream_file
 
-    def _write_header(self, header: bytes) -> None:
-        try:
-            self.write(header)
-        except OSError as error:
-            self.close()
-            raise UserError(f"cannot write the stream file (-o): {error.strerror}", path=self._name) from None
+        def whole_length(file: BinaryIO) -> int:
+            check_is_continued(file, header, name)
+            return _end_of_last_chunk(file, file.seek(0, os.SEEK_END))
+
+        form = PieceForm(head=header, holds_pieces=holds_chunks, whole_length=whole_length, n_pieces=_n_chunks)
+        self.file = PieceFile(name, "the stream file (-o)", goes_on=output.append, form=form, say=say, begun=begun)
 
     def write(self, chunk: bytes) -> None:
         """Write a chunk; raises `OSError`, and then nothing of the chunk stays in the file."""
-        self._file.write(chunk)
+        self.file.write(chunk)
 
     def close(self) -> None:
         """Close the file; raises `OSError` where the system could not keep what was written."""
-        self._file.close()
+        self.file.close()
+
+
+def holds_chunks(file: BinaryIO) -> bool:
+    """Whether a stream file has a chunk, be it a torn one; a file that is no stream file holds something, too."""
+    file.seek(0)
+    if file.read(len(FORMAT_LINE)) != FORMAT_LINE.encode():
+        return True
+    return _find_last(file, file.seek(0, os.SEEK_END), b"\n" + _CHUNK_BEGIN) is not None
+
+
+def mend_left_file(path: str, since: float) -> None:
+    """Cut a torn chunk off a stream file whose writer was killed.
+
+    A file that was not written `since` then [s, as `time.time`] is an earlier result, and left alone; so is one
+    that another run writes by now.
+    """
+    place = place_of(path)
+    if place is None:
+        return
+    with suppress(OSError, UserError):
+        opened = open_locked(place, makes=False)
+        if opened is not None:
+            with os.fdopen(opened[0], "rb+") as file:
+                if os.fstat(file.fileno()).st_mtime >= since:
+                    _cut_torn(file)
 
 
 def repair_tail(path: str) -> int:
@@ -58,13 +89,32 @@ def repair_tail(path: str) -> int:
     """
     try:
         with Path(path).open("rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            keep = _end_of_last_chunk(file, size)
-            if keep < size:
-                file.truncate(keep)
-            return size - keep
+            return _cut_torn(file)
     except OSError as error:
         raise UserError(f"cannot be repaired: {error.strerror}", path=path) from None
+
+
+def _cut_torn(file: BinaryIO) -> int:
+    size = file.seek(0, os.SEEK_END)
+    keep = _end_of_last_chunk(file, size)
+    if keep < size:
+        file.truncate(keep)
+    return size - keep
+
+
+def _n_chunks(file: BinaryIO, begin: int, end: int) -> int:
+    """Count the ends of chunks between two places."""
+    file.seek(begin)
+    n_chunks, held = 0, b""
+    while begin < end:
+        block = file.read(min(_BLOCK, end - begin))
+        if not block:
+            break
+        begin += len(block)
+        held += block
+        n_chunks += held.count(b"\n" + _CHUNK_END)
+        held = held[held.rfind(b"\n") :]
+    return n_chunks
 
 
 def _end_of_last_chunk(file: BinaryIO, size: int) -> int:
@@ -88,23 +138,3 @@ def _find_last(file: BinaryIO, size: int, mark: bytes) -> int | None:
             return int(start + found)
         stop = start
     return None
-
-
-def _holds_something(name: str) -> bool:
-    try:
-        return Path(name).stat().st_size > 0
-    except OSError:
-        return False
-
-
-def _check_is_stream(name: str) -> None:
-    """Refuse to append to something else."""
-    try:
-        with Path(name).open("rb") as file:
-            start = file.read(1 << 21)
-    except OSError as error:
-        raise UserError(f"cannot be read (--append): {error.strerror}", path=name) from None
-    if not start.startswith(FORMAT_LINE.encode()):
-        raise UserError(f"--append: is no stream file, which begins with {FORMAT_LINE!r}", path=name)
-    if GEOMETRY_END.encode() not in start:
-        raise UserError("--append: the file ends within its header; leave out --append", path=name)

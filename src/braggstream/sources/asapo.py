@@ -8,7 +8,7 @@ and its number.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 
 from braggstream.model.settings import AsapoSourceSettings
@@ -143,6 +143,11 @@ class AsapoSource:
         """Hear that a message is done with."""
         with self._lock:
             self._in_hand.discard(key)
+
+    def unsettled(self, keys: Iterable[Key]) -> None:
+        """Hear, from any thread, that messages are not done with after all: their chunks are gone."""
+        with self._lock:
+            self._in_hand.update(keys)
 
     def streams(self) -> dict[str, dict[str, int]]:
         """Give, for each stream that was read, how many messages were taken and the highest of them."""

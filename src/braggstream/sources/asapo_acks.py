@@ -3,19 +3,27 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 from braggstream.model.errors import UserError
 from braggstream.sources.asapo_client import AsapoClient, ServiceAway
 from braggstream.sources.asapo_outage import Outage
 
 Key = tuple[str, int]
+Synced = Literal["done", "away", "lost"]
+LOOK_AGAIN_S = 0.2
+"""So soon it is looked again whether a file that was away is there."""
 
 
 class Acknowledger:
     """Acknowledges messages in the order in which they were done; one flush of the disk covers many."""
 
-    def __init__(self, client: AsapoClient, group: str, *, sync: Callable[[], None], outage: Outage) -> None:
-        """Start the thread.  `sync` waits until all that was written is on the disk, or raises `OSError`."""
+    def __init__(self, client: AsapoClient, group: str, *, sync: Callable[[], Synced], outage: Outage) -> None:
+        """Start the thread.
+
+        `sync` waits until all that was written is on the disk, or raises `OSError`; where it answers `away`, it is
+        asked again, and where `lost`, nothing that waits is acknowledged.
+        """
         self._client = client
         self._group = group
         self._sync = sync
@@ -24,6 +32,8 @@ class Acknowledger:
         self._is_closing = False
         self._give_up = threading.Event()
         self._outage = outage
+        self.withdrawn: Callable[[list[Key]], None] = lambda _keys: None
+        """Is told, by the thread, of messages that are not acknowledged because their chunks may be gone."""
         self.n_done = 0
         """Messages that were acknowledged."""
         self.error: OSError | UserError | None = None
@@ -56,8 +66,15 @@ class Acknowledger:
             self._news.wait()
             self._news.clear()
             n_due = len(self._keys)
-            if n_due and not self._is_on_disk():
+            synced = self._synced() if n_due else "done"
+            if synced is None:
                 return
+            if synced == "lost":
+                self.withdrawn([self._keys.popleft() for _ in range(n_due)])
+                n_due = 0
+            elif synced == "away":
+                self._give_up.wait(LOOK_AGAIN_S)
+                n_due = 0
             for _ in range(n_due):
                 if not self._acknowledge(self._keys[0]):
                     return
@@ -68,13 +85,13 @@ class Acknowledger:
             if self._keys:
                 self._news.set()
 
-    def _is_on_disk(self) -> bool:
+    def _synced(self) -> Synced | None:
+        """See whether all is on the disk; None where it cannot get there."""
         try:
-            self._sync()
+            return self._sync()
         except OSError as error:
             self.error = error
-            return False
-        return True
+            return None
 
     def _acknowledge(self, key: Key) -> bool:
         """Acknowledge one message, through outages; False when that was given up."""
