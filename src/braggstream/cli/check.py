@@ -1,6 +1,5 @@
 """`braggstream check`: what a run with these options would make of its first frames, before it is started."""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import devnull
@@ -11,6 +10,8 @@ from braggstream.cli.config_file import read_options
 from braggstream.cli.indexamajig import INPUTS, Session, cell_lines, understand_options
 from braggstream.cli.kernel_progress import warm_up_telling
 from braggstream.cli.notices import say
+from braggstream.cli.option import option
+from braggstream.cli.option_parser import Program, parse_beside
 from braggstream.formats.wire import Setup
 from braggstream.model.errors import FrameError, UserError
 from braggstream.model.frame import Frame
@@ -26,6 +27,16 @@ from braggstream.pipeline.setup_overview import labelled, overview
 from braggstream.run.few_frames import few_frames
 from braggstream.run.processor import FrameProcessor
 
+PROGRAM = Program(
+    name="braggstream check",
+    usage="braggstream check [--png=FILE] -g FILE [-i FILE | --zmq-input=ADDRESS] [options of indexamajig]",
+    description="Tell what a run of indexamajig with the same options would do: geometry, first frame, "
+    "threshold, peaks, lattice, and what cannot be.  Without -i or --zmq-input the geometry alone is looked "
+    "at.  Of files and of a broadcast up to 24 frames are taken, else one, which nobody else then gets.",
+    syntax_error=2,
+)
+OWN = {"Picture": (option("--png", "text", "draw the frame (needs the extra `plot`)", argument="FILE"),)}
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -38,18 +49,11 @@ class _Seen:
 
 def run(words: Sequence[str]) -> int:
     """Run `braggstream check` with the words after its name; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="braggstream check",
-        description="Tell what a run of indexamajig with the same options would do: geometry, first frame, "
-        "threshold, peaks, lattice, and what cannot be.  Without -i or --zmq-input the geometry alone is looked "
-        "at.  Of files and of a broadcast up to 24 frames are taken, else one, which nobody else then gets.",
-    )
-    parser.add_argument("--png", metavar="FILE", default=None, help="draw the frame (needs the extra `plot`)")
-    chosen, rest = parser.parse_known_args(words)
+    chosen, rest = parse_beside(words, OWN, program=PROGRAM)
     rest, options = read_options([*rest, "-o", devnull])
     has_source = any(options[name] is not None for name in INPUTS)
     if not has_source:
-        if chosen.png is not None:
+        if chosen["png"] is not None:
             raise UserError("--png draws a frame: give files with -i, or --zmq-input")
         options["input"] = devnull
     session = understand_options(rest, options)
@@ -57,7 +61,7 @@ def run(words: Sequence[str]) -> int:
     _print(overview(session.geometry, session.settings))
     _print(cell_lines(session.settings.indexing))
     if has_source:
-        _print(_of_frames(session, chosen.png))
+        _print(_of_frames(session, chosen["png"]))
     return 0
 
 

@@ -120,10 +120,11 @@ def _end_with(command: str, complaint: str) -> int:
     """Tell in one line why a command ends; gives its exit status."""
     is_drop_in = command in DROP_IN
     say(f"{'' if is_drop_in or command == 'indexamajig' else 'braggstream '}{command}: {complaint}")
-    with contextlib.suppress(OSError):
+    try:
         sys.stdout.flush()
-    with contextlib.suppress(OSError):
-        sys.stdout.close()  # What could not be written is not tried again at the end.
+    except OSError:
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # What could not be written is not tried again at the end.
     return DROP_IN_ERROR if is_drop_in or command in ALWAYS_STOPPABLE else USER_ERROR
 
 

@@ -47,8 +47,12 @@ def _check_is_no_input(options: dict[str, Any]) -> None:
     """Refuse a stream file that would take the place of something that the run reads."""
     for name in ("geometry", "pdb", "input", "config"):
         path = options[name]
-        if path and options["output"] and Path(path).resolve() == Path(options["output"]).resolve():
+        if path and options["output"] and Path(path).is_file() and _is_same(path, options["output"]):
             raise UserError(f"-o {options['output']} would overwrite {path}, which is read: give another name")
+
+
+def _is_same(path: str, other: str) -> bool:
+    return Path(path).resolve() == Path(other).resolve()
 
 
 def _shown_words(words: Sequence[str], secret: str) -> list[str]:

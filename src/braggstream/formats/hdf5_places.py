@@ -168,6 +168,8 @@ def _target(link: Any) -> str:
 
 def _is_hdf5(name: str) -> bool:
     try:
+        if not Path(name).is_file():  # To open a pipe is to wait for its other end.
+            return False
         with Path(name).open("rb") as file:
             return file.read(8) == SIGNATURE
     except OSError:

@@ -87,7 +87,7 @@ class SentFrames:
     _n_lost_before: int = 0
     """Lost frames of series that are not looked after any more."""
     before: int | None = None
-    """The highest number, in no series, that an earlier session recorded in the file with which this one goes on."""
+    """The highest number, in no series, that an earlier session recorded in the file that this one goes on with."""
 
     @property
     def n_between(self) -> int:
