@@ -222,7 +222,8 @@ def test_frames_of_files_are_not_done_twice(still_set, many, tmp_path):
         assert session.process.wait(300) == 0, session.text
     frames = [chunk.identity for chunk in read_stream(session.stream)]
     assert len({(frame.filename, frame.event) for frame in frames}) == len(frames) == 240
-    assert sorted(frame.serial for frame in frames) == list(range(1, 241))
+    # One that was in work when the run was killed gets a new number: there are gaps, and no number is there twice.
+    assert len({frame.serial for frame in frames}) == 240
     assert f"{n_before} frames were left out: the stream file has their chunks already." in session.text
     assert counts(session.text) == (240 - n_before, 240 - n_before, 0, 0)
     summary = json.loads(session.summary_file.read_text())

@@ -109,6 +109,7 @@ BALL_VOLUME = 4.0 * pi / 3.0
 
 def warm_up() -> None:
     """Compile the kernels for the signatures that the steps use."""
+    evidence_of(1, 2, 0.1)
     distances = np.zeros(1)
     distances_from_lattice(np.ones((1, 3)), np.eye(3), np.eye(3), 1.0, 3.0, distances)
     weigh_distances(distances, 1, np.ones(1), 1.0, np.zeros(3))

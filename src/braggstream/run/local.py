@@ -178,29 +178,35 @@ def _run_session(
             ledger.n_replaced_workers = supervisor.n_replaced
             ledger.n_undelivered = intake.n_undelivered
             learned = [*(watcher.finish() for watcher in learners), intake.summary()]
-            if ledger.senders.n_between:
-                learned.append({"not_recorded_before": ledger.senders.n_between})
             if run.profile:
                 learned.append({"profile": session.times.as_dict()})
             with nullcontext() if log is None else log.patience(lambda: stop.n_received > 0):
                 report.finish()
-                if ledger.senders.n_between:
-                    report.say(_told_between(ledger.senders.n_between))
+                _tell_between(ledger, report, learned)
                 learned.append(diagnosis.finish())
                 for line in session.times.table() if run.profile else ():
                     report.say(line)
-            summary = dict(ChainMap(ledger.as_dict(), *learned))
-            if record is not None:
-                record.take_summary(summary)
-            if output.json_summary is not None:
-                write_json_summary(output.json_summary, summary, say=report.say)
+            _write_summary(dict(ChainMap(ledger.as_dict(), *learned)), output, report, record)
 
 
-def _told_between(n: int) -> str:
-    return (
-        f"{n} numbers of the sender lie between the last frame in the stream file and the first one of this run: "
-        "those frames are not in it."
-    )
+def _tell_between(ledger: Ledger, report: Report, learned: list[dict[str, Any]]) -> None:
+    """Tell how many frames the sender numbered between an earlier run and this one, which goes on with its file."""
+    n = ledger.senders.n_between
+    if n:
+        learned.append({"not_recorded_before": n})
+        report.say(
+            f"{n} numbers of the sender lie between the last frame in the stream file and the first one of this run: "
+            "those frames are not in it."
+        )
+
+
+def _write_summary(
+    summary: dict[str, Any], output: OutputSettings, report: Report, record: SessionRecord | None
+) -> None:
+    if record is not None:
+        record.take_summary(summary)
+    if output.json_summary is not None:
+        write_json_summary(output.json_summary, summary, say=report.say)
 
 
 def _with_scratch(settings: Settings, run: RunSettings, stack: ExitStack) -> Settings:
