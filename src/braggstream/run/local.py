@@ -195,8 +195,8 @@ def _tell_between(ledger: Ledger, report: Report, learned: list[dict[str, Any]])
     if n:
         learned.append({"not_recorded_before": n})
         report.say(
-            f"{n} numbers of the sender lie between the last frame in the stream file and the first one of this run: "
-            "those frames are not in it."
+            f"{n} numbers of the sender lie between the last frame in the stream file and the first one of this "
+            "run: those frames are not in it."
         )
 
 
