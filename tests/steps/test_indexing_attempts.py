@@ -19,7 +19,7 @@ from braggstream.steps.indexing import make_lattice_finder
 from braggstream.steps.indexing.attempts import AttemptLoop
 from braggstream.steps.indexing.cell_check import CellCheck, is_sane
 from braggstream.steps.indexing.indexer import candidate
-from braggstream.steps.indexing.peak_check import are_similar, unexplained, weigh_peaks
+from braggstream.steps.indexing.peak_check import are_similar, weigh_peaks
 from braggstream.steps.view import PeakView
 from steps.still_frames import is_same_lattice, lattice_spots, random_rotation, random_spots, still, view_of
 
@@ -204,7 +204,7 @@ def test_peaks_of_a_crystal_are_told_from_others():
     assert 70 <= weighing.n_explained <= 85
     fraction = view.q @ np.linalg.inv(true)
     distance = np.linalg.norm((fraction - np.rint(fraction)) @ true, axis=1)
-    left = unexplained(crystal, view, weighing)
+    left = weighing.unexplained
     assert not left[distance < weighing.reach].any()
     assert left[distance > 10 * weighing.reach].all()
     assert 65 <= left.sum() <= 78

@@ -37,7 +37,7 @@ def find_sparser(
     least : float64
         Evidence, as a decadic exponent, that is enough.
     classes : int64[m, 4]
-        Prime index and class of each sublattice.
+        Prime index and class of each sublattice; those of one prime stand together.
 
     Returns
     -------
@@ -45,18 +45,20 @@ def find_sparser(
         Row of the first such sublattice, -1 where there is none.
     """
     n = hkl.shape[0]
+    enough, of_prime = 0, 0
     for row in range(classes.shape[0]):
         p = classes[row, 0]
-        outside = 0
-        is_supported = False
-        for i in range(n):
+        if p != of_prime:
+            # Enough among all peaks is enough among the fewer that are not inside.
+            of_prime, enough = p, 1
+            while enough <= n and evidence_of(enough, n_peaks, chance * (1.0 - 1.0 / p)) < least:
+                enough += 1
+        outside, i = 0, 0
+        while i < n and outside < enough:
             if (classes[row, 1] * hkl[i, 0] + classes[row, 2] * hkl[i, 1] + classes[row, 3] * hkl[i, 2]) % p:
                 outside += 1
-                # Enough among all peaks is enough among the fewer that are not inside.
-                if evidence_of(outside, n_peaks, chance * (1.0 - 1.0 / p)) >= least:
-                    is_supported = True
-                    break
-        if is_supported:
+            i += 1
+        if outside >= enough:
             continue
         if evidence_of(outside, n_peaks - (n - outside), chance * (1.0 - 1.0 / p)) < least:
             return row

@@ -17,7 +17,7 @@ from braggstream.steps.indexing.methods import (
     make_indexers,
 )
 from braggstream.steps.indexing.outcome import IndexingOutcome
-from braggstream.steps.indexing.peak_check import are_similar, unexplained, weigh_peaks
+from braggstream.steps.indexing.peak_check import PeakWeighing, are_similar, weigh_peaks
 from braggstream.steps.indexing.rivals import judge
 from braggstream.steps.refinement import refine_crystal
 from braggstream.steps.view import PeakView
@@ -99,15 +99,18 @@ class AttemptLoop:
         for candidate in indexer(view, thorough=thorough):
             if len(accepted) >= most or len(view) < MIN_PEAKS_TO_GO_ON:
                 break
-            crystal = self._accept(replace(candidate, indexed_by=name), view, notes)
-            if crystal is not None and not any(are_similar(crystal, other) for other in accepted):
+            crystal = self._refined(replace(candidate, indexed_by=name), view)
+            if crystal is None:
+                continue
+            weighing = weigh_peaks(crystal, view, self._tolerance)
+            is_new = not any(are_similar(crystal, other) for other in accepted)
+            if self._is_believed(crystal, view, weighing, notes) and is_new:
                 accepted.append(crystal)
-                weighing = weigh_peaks(crystal, view, self._tolerance)
-                view = view.take(np.flatnonzero(unexplained(crystal, view, weighing)))
+                view = view.take(np.flatnonzero(weighing.unexplained))
         return view
 
-    def _accept(self, candidate: Crystal, view: PeakView, notes: list[str]) -> Crystal | None:
-        """Check the cell, refine, check the refined cell and the peaks, in this order; None = rejected."""
+    def _refined(self, candidate: Crystal, view: PeakView) -> Crystal | None:
+        """Check the cell, refine, and check the refined cell, in this order; None = rejected."""
         crystal: Crystal | None = candidate
         if self._check is not None and not (candidate.indexed_by in KEEP_SETTING and self._check.fits(candidate)):
             crystal = self._check.reindexed(candidate)
@@ -117,15 +120,18 @@ class AttemptLoop:
             crystal = refine_crystal(crystal, view, target, moves_detector=self._settings.moves_detector)
         if crystal is None or (self._check is not None and not self._check.fits(crystal)):
             return None
-        if not self._settings.check_peaks or candidate.indexed_by in JUDGE_THEMSELVES:
-            return crystal
-        weighing = weigh_peaks(crystal, view, self._tolerance)
+        return crystal
+
+    def _is_believed(self, crystal: Crystal, view: PeakView, weighing: PeakWeighing, notes: list[str]) -> bool:
+        """Check the peaks: they have to be more than chance, and speak for this lattice alone."""
+        if not self._settings.check_peaks or crystal.indexed_by in JUDGE_THEMSELVES:
+            return True
         if not weighing.is_enough:
-            return None
+            return False
         verdict = judge(crystal, view, weighing, self._tolerance)
         if verdict.note:
             notes.append(verdict.note)
-        return crystal if verdict.is_accepted else None
+        return verdict.is_accepted
 
     def _without_weakest(self, view: PeakView) -> PeakView | None:
         n_deleted = len(view) // DELETED_PART

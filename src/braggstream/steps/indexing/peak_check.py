@@ -32,7 +32,7 @@ SAME_ANGLE_DEG = 2.0
 SAME_LENGTH = 0.1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class PeakWeighing:
     """How a crystal agrees with peaks."""
 
@@ -44,6 +44,13 @@ class PeakWeighing:
     """Peaks within that distance."""
     needed: float
     """Evidence that is enough."""
+    distances: FloatArray
+    """Squared distances of the peaks from lattice points, float64[n] [Å⁻²]."""
+
+    @property
+    def unexplained(self) -> NDArray[np.bool_]:
+        """Peaks that remain for further lattices, bool[n]."""
+        return np.asarray(self.distances > (BELONGS * self.reach) ** 2)
 
     @property
     def is_enough(self) -> bool:
@@ -63,12 +70,8 @@ def weigh_peaks(crystal: Crystal, view: PeakView, tolerance: Tolerance) -> PeakW
         reach=reach,
         n_explained=int(weighing[COUNT]),
         needed=needed_evidence(float(np.median(inverse_d)), reach, tolerance) if reach else np.inf,
+        distances=distances,
     )
-
-
-def unexplained(crystal: Crystal, view: PeakView, weighing: PeakWeighing) -> NDArray[np.bool_]:
-    """Peaks that remain for further lattices, bool[n]."""
-    return np.asarray(_distances(crystal, view)[0] > (BELONGS * weighing.reach) ** 2)
 
 
 def _distances(crystal: Crystal, view: PeakView) -> tuple[FloatArray, float]:

@@ -15,6 +15,7 @@ much better once the detector may move, so it is asked again with the detector m
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,14 @@ from braggstream.model.crystal import Crystal
 from braggstream.steps.indexing.cell_check import Tolerance
 from braggstream.steps.indexing.centring import ReducedLattice, reduce_lattice
 from braggstream.steps.indexing.peak_check import FLATNESS, PeakWeighing, weigh_peaks
-from braggstream.steps.indexing.sharing import MOST_BETWEEN, DenserClass, best_class, is_too_large, sparser_steps
+from braggstream.steps.indexing.sharing import (
+    MOST_BETWEEN,
+    MOST_REPEATS,
+    DenserClass,
+    best_class,
+    is_too_large,
+    sparser_steps,
+)
 from braggstream.steps.pairing import shifted_q
 from braggstream.steps.refinement import refine_crystal
 from braggstream.steps.view import PeakView
@@ -114,7 +122,7 @@ class _Trial:
             reciprocal=reciprocal,
             q=q,
             fractional=q @ lattice.basis,
-            distances=_distances(q, direct, reciprocal, wavenumber),
+            distances=weighing.distances,
             reach=weighing.reach,
             chance=FLAT_VOLUME * FLATNESS * abs(float(np.linalg.det(direct))) * weighing.reach**3,
             wavenumber=wavenumber,
@@ -133,11 +141,13 @@ class _Trial:
         denser = self._denser()
         if denser is not None and not denser.is_special:
             return Verdict(is_accepted=False, note=denser.note)
-        return Verdict(is_accepted=self._support_along() >= LEAST_ALONG, note=denser.note if denser else note)
+        if self._support_along() < LEAST_ALONG:
+            return Verdict(is_accepted=False)
+        return Verdict(is_accepted=True, note=denser.note if denser else note)
 
     def _sparser_note(self, steps: list[tuple[int, FloatArray]]) -> str:
-        if not steps:
-            return ""
+        if not steps or prod(p for p, _ in steps) > MOST_REPEATS:
+            return ""  # What is no simple multiple is no advice.
         vectors = [self._in_cell(vector) for _, vector in steps]
         if len(vectors) == 1 and (single := np.flatnonzero(vectors[0])).size == 1:
             name = "abc"[int(single[0])]
@@ -162,9 +172,9 @@ class _Trial:
             return None
         n_explained = int(is_explained.sum())
         n_all = n_explained + best.n_more
+        note = f"{self._denser_name(best)} explains {n_all} of {len(self.q)} peaks, the cell only {n_explained}"
         return _Denser(
-            is_special=not best.has_arbitrary_part(n_explained),
-            note=f"{self._denser_name(best)} explains {n_all} of {len(self.q)} peaks, the cell only {n_explained}",
+            is_special=not best.has_arbitrary_part(n_explained), note=note if best.p <= MOST_REPEATS else ""
         )
 
     def _best_class(self, chosen: IntArray) -> DenserClass:
