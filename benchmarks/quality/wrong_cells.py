@@ -8,7 +8,6 @@ import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,12 @@ from braggstream.kernels.layout import CORNER
 from braggstream.model.cell import LatticeType, UnitCell
 from braggstream.model.crystal import Crystal
 from braggstream.model.settings import IndexingSettings
+from braggstream.pipeline.recipe import LEAST_REFLECTIONS
 from braggstream.simulate.lattices import compare
 from braggstream.steps.indexing import LatticeFinder, make_lattice_finder
 from braggstream.steps.indexing.cell_check import CellCheck, Tolerance
 from braggstream.steps.indexing.centring import TO_PRIMITIVE
+from braggstream.steps.indexing.sublattices import normal_forms
 from braggstream.steps.prediction import predict_reflections
 from braggstream.steps.profile_radius import measure_profile_radius
 from braggstream.steps.resolution import resolution_limit
@@ -37,7 +38,6 @@ TYPES: tuple[LatticeType, ...] = ("triclinic", "monoclinic", "orthorhombic", "te
 WEIGHTS = (0.2, 0.2, 0.25, 0.15, 0.15, 0.05)
 MOST_INDEX = 4
 NEAR: Tolerance = (3.0, 3.0, 3.0, 1.7, 1.7, 1.7)
-LEAST_REFLECTIONS = 6
 OFF = 0.03
 """One axis is off by this part of its length."""
 ASKED_RANDOM = 0.5
@@ -66,12 +66,7 @@ def random_cell(rng: np.random.Generator) -> UnitCell:
 
 def relatives(cell: UnitCell) -> list[Crystal]:
     """The lattice, those of small index in it, and those that it lies in with a small index."""
-    forms = [
-        np.array([[a, d, e], [0, b, f], [0, 0, c]], float)
-        for a, b, c in product(range(1, MOST_INDEX + 1), repeat=3)
-        if a * b * c <= MOST_INDEX
-        for d, e, f in product(range(b), range(c), range(c))
-    ]
+    forms = [form for index in range(1, MOST_INDEX + 1) for form in normal_forms(index)]
     direct = TO_PRIMITIVE[cell.centring].T @ cell.direct_axes()
     axes = [form @ direct for form in forms] + [np.linalg.inv(form).T @ direct for form in forms]
     return [Crystal(reciprocal_axes=np.ascontiguousarray(np.linalg.inv(each).T)) for each in axes]

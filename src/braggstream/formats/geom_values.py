@@ -10,8 +10,6 @@ from braggstream.model.geometry import AxisRole, Quantity
 
 MAX_INDEX = 2**31 - 1
 """Largest pixel index or fixed axis index."""
-EXACT = 2**53
-"""Whole numbers below this have all their digits in a double."""
 MAX_BITS = 2**64
 """Sets of bits are below this."""
 

@@ -107,6 +107,12 @@ def recorded_frames(path: str, *, has_names: bool = True) -> RecordedFrames:
 
 
 def _frames_in(path: str) -> Iterator[tuple[bytes, bytes, int]]:
+    for found in found_in_chunks(path, _FRAME):
+        yield found[1], found[2] or b"//", int(found[3])
+
+
+def found_in_chunks(path: str, pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
+    """Give what matches a pattern in the whole chunks of a stream file; nothing where there is no file."""
     file = Path(path)
     if not file.is_file() or not file.stat().st_size:
         return
@@ -114,8 +120,7 @@ def _frames_in(path: str) -> Iterator[tuple[bytes, bytes, int]]:
         end = content.rfind(_END)
         if end < 0:
             return
-        for found in _FRAME.finditer(content, 0, end):
-            yield found[1], found[2] or b"//", int(found[3])
+        yield from pattern.finditer(content, 0, end)
 
 
 def _digest(filename: bytes, event: bytes) -> bytes:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 
-def _normal_forms(index: int) -> list[FloatArray]:
+def normal_forms(index: int) -> list[FloatArray]:
     """Hermite normal forms of a determinant: each gives another sublattice (Cassels 1971, I.2)."""
     forms = []
     for a, b in product(range(1, index + 1), repeat=2):
@@ -19,9 +19,9 @@ def _normal_forms(index: int) -> list[FloatArray]:
     return forms
 
 
-_LARGER = _normal_forms(2) + _normal_forms(3)
-_SMALLER = [np.linalg.inv(form).T for form in _LARGER + _normal_forms(5)]
+_LARGER = normal_forms(2) + normal_forms(3)
+_SMALLER = [np.linalg.inv(form).T for form in _LARGER + normal_forms(5)]
 LARGER_AND_SMALLER: FloatArray = np.array(_LARGER + _SMALLER)
 """Matrices that turn rows a, b, c into those of each larger and each smaller cell, float64[71, 3, 3]."""
-MUCH_SMALLER: FloatArray = np.array([np.linalg.inv(form).T for n in (7, 11) for form in _normal_forms(n)])
+MUCH_SMALLER: FloatArray = np.array([np.linalg.inv(form).T for n in (7, 11) for form in normal_forms(n)])
 """The same for cells of a seventh and an eleventh of the volume, float64[190, 3, 3]."""
